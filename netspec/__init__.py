@@ -1,0 +1,1 @@
+"""netspec: a declarative net-spec compiler on PyTorch."""
