@@ -1,0 +1,49 @@
+"""The catalogue of layer types: every module of this package, and what a user's own packages register.
+
+A package outside announces its layers by the entry point group `netspec.layers` (each names a module), or simply by
+being imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import lru_cache
+from importlib import metadata
+
+from netspec.errors import SpecError, suggestion
+from netspec.layers.base import Context, DataLayer, Layer, ParamBlob, Shape, registry
+
+__all__ = ["Context", "DataLayer", "Layer", "ParamBlob", "Shape", "catalogue", "layer_class"]
+
+
+@lru_cache(maxsize=1)
+def _own() -> None:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+
+
+@lru_cache(maxsize=1)
+def _others() -> None:
+    for entry in metadata.entry_points(group="netspec.layers"):
+        entry.load()
+
+
+def catalogue() -> dict[str, type[Layer]]:
+    """Every known layer type by its type string, in alphabetical order."""
+    _own()
+    _others()
+    return dict(sorted(registry.items(), key=lambda item: item[0].lower()))
+
+
+def layer_class(type: str) -> type[Layer]:
+    """The class of a layer type; an unknown one names its neighbours and says how to add it."""
+    _own()
+    if type not in registry:
+        _others()
+    if type not in registry:
+        raise SpecError(
+            f"unknown layer type '{type}'{suggestion(type, registry)}; "
+            "to add it, subclass netspec.layers.Layer and import that module first (see CONTRIBUTING.md)"
+        )
+    return registry[type]

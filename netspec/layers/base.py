@@ -1,0 +1,187 @@
+"""What a layer is: one class that checks its settings, gives shapes, declares parameter blobs, and computes.
+
+A subclass registers itself under its class name, which is the type string in prototxt. It never sees the graph:
+it gets its own message, the context the net is built in, and its bottoms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from netspec import schema
+from netspec.errors import LayerError
+from netspec.ir.coords import CoordMap
+
+if TYPE_CHECKING:
+    import torch
+
+Shape = tuple[int, ...]
+INT_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a layer may know of the net around it: its phase, and where files and data are found."""
+
+    phase: str = "TRAIN"
+    folder: Path | None = None
+    data_root: Path | None = None
+    sample: bool = False
+    allow_python: bool = False
+    rank: int = 0
+    world: int = 1
+
+
+@dataclass(frozen=True)
+class ParamBlob:
+    """A parameter blob a layer declares: its name in the state_dict, shape, filler, and whether it is learned.
+
+    A statistic (learn=False) is saved with the weights but never gets a gradient, whatever its lr_mult.
+    """
+
+    name: str
+    shape: Shape
+    filler: Any = field(default_factory=lambda: schema.FillerParameter())
+    learn: bool = True
+
+
+class Layer:
+    """One layer type. Class attributes say what Caffe checks before a layer is set up."""
+
+    type: ClassVar[str] = ""
+    settings: ClassVar[str] = ""
+    """The field of LayerParameter that holds the type's settings, read as `self.p`."""
+    bottoms: ClassVar[tuple[int, int | None]] = (1, 1)
+    tops: ClassVar[tuple[int, int | None]] = (1, 1)
+    """Least and most numbers of bottoms and tops; None is no limit."""
+    same_count: ClassVar[bool] = False
+    """As many tops as bottoms."""
+    loss: ClassVar[bool] = False
+    """The first top weighs 1 in the loss unless loss_weight says otherwise, and missing tops are made."""
+    is_data: ClassVar[bool] = False
+    """Makes its tops from outside the net; see DataLayer."""
+    reusable_top: ClassVar[bool] = False
+    """The top is new memory which this layer's backward does not need: a later layer may overwrite it."""
+    aliases: ClassVar[bool] = False
+    """A top may share memory with a bottom."""
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not abstract:
+            cls.type = cls.__dict__.get("type", cls.__name__)
+            _register(cls)
+
+    def __init__(self, proto: Any, context: Context) -> None:
+        self.proto = proto
+        self.name: str = proto.name
+        self.context = context
+        self.phase = schema.enum_name(proto, "phase") if proto.HasField("phase") else context.phase
+        self.p: Any = getattr(proto, self.settings) if self.settings else None
+        self.overwrite = False
+        """Set by the net where the bottom's memory may take the top."""
+        self.setup()
+
+    def setup(self) -> None:
+        """Reads and checks the settings; raises LayerError naming the field at fault."""
+
+    def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        """The shapes of the tops. Also checks the bottoms: it is the one shape rule, used without data and with."""
+        raise NotImplementedError
+
+    def params(self, bottoms: Sequence[Shape]) -> list[ParamBlob]:
+        """The parameter blobs in Caffe's order."""
+        return []
+
+    def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The tops. Gradients come from autograd; where Caffe's differ, from an autograd.Function here."""
+        raise NotImplementedError
+
+    def gradient_to(self, bottom: int) -> bool:
+        """Whether a gradient may flow to this bottom; labels and indices take none."""
+        return True
+
+    def coord_map(self) -> CoordMap | None:
+        """Top position = scale * bottom position + shift, or None where places do not correspond."""
+        return None
+
+    def reach(self) -> tuple[int, ...]:
+        """How many bottom cells one top cell sees, per spatial axis; one number stands for all."""
+        return (1,)
+
+    def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
+        """Multiply-accumulates of one forward pass."""
+        return 0
+
+    def fail(self, message: str, field: str | None = None) -> LayerError:
+        """An error about one of this layer's settings: `raise self.fail("...", "kernel_size")`."""
+        path = f"{self.settings}.{field}" if field and self.settings else field
+        return LayerError(message, field=path)
+
+
+class DataLayer(Layer, abstract=True):
+    """A layer that reads from outside: `source()` opens on first use, so that a net can be read without its data.
+
+    A source has `next() -> list of arrays`, `peek_shapes()`, `state()`, `restore(state)` and `close()`.
+    """
+
+    bottoms = (0, 0)
+    tops = (1, None)
+    is_data = True
+    _source: Any = None
+
+    def open(self) -> Any:
+        """Opens the source."""
+        raise NotImplementedError
+
+    def source(self) -> Any:
+        """The opened source."""
+        if self._source is None:
+            self._source = self.open()
+        return self._source
+
+    def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        return [tuple(s) for s in self.source().peek_shapes()]
+
+    def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
+        import torch
+
+        return [torch.from_numpy(a) for a in self.source().next()]
+
+
+registry: dict[str, type[Layer]] = {}
+Checker = Callable[[Sequence[Shape]], None]
+
+
+def _register(cls: type[Layer]) -> None:
+    known = registry.get(cls.type)
+    if known is not None and known.__module__ != cls.__module__:
+        raise TypeError(f"layer type '{cls.type}' is defined in {known.__module__} and {cls.__module__}")
+    registry[cls.type] = cls
+
+
+def snake(name: str) -> str:
+    """The file that holds a type: SoftmaxWithLoss -> softmax_with_loss."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def count(shape: Sequence[int], start: int = 0, end: int | None = None) -> int:
+    """The number of values in a shape, or in axes start..end of it."""
+    return prod(shape[start:end])
+
+
+def canonical_axis(layer: Layer, axis: int, shape: Shape, field: str = "axis") -> int:
+    """An axis counted from the end if negative, as a number from 0; refused outside the shape."""
+    if not -len(shape) <= axis < len(shape):
+        raise layer.fail(f"axis {axis} is outside a bottom of {len(shape)} axes {list(shape)}", field)
+    return axis % len(shape)
+
+
+def same_shape(layer: Layer, bottoms: Sequence[Shape], first: int = 0, second: int = 1) -> None:
+    """Refuses two bottoms of different shape."""
+    if bottoms[first] != bottoms[second]:
+        raise layer.fail(f"bottoms {list(bottoms[first])} and {list(bottoms[second])} differ in shape")

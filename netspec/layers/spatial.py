@@ -1,0 +1,79 @@
+"""Sizes of windows that slide over spatial axes: what Convolution, Deconvolution, Im2col and Pooling share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from netspec.ir.coords import CoordMap, coord_map
+from netspec.layers.base import Layer, Shape
+
+
+@dataclass(frozen=True)
+class Window:
+    """Per spatial axis: kernel, stride, padding on both sides, dilation."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    pad: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    def extent(self) -> tuple[int, ...]:
+        """The cells from the first tap to the last: dilation * (kernel - 1) + 1."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def down(self, size: Sequence[int]) -> Shape:
+        """floor((size + 2 pad - extent) / stride) + 1 per axis."""
+        rows = zip(size, self.extent(), self.stride, self.pad, strict=True)
+        return tuple((n + 2 * p - e) // s + 1 for n, e, s, p in rows)
+
+    def up(self, size: Sequence[int]) -> Shape:
+        """stride (size - 1) + extent - 2 pad per axis: the inverse of `down`."""
+        rows = zip(size, self.extent(), self.stride, self.pad, strict=True)
+        return tuple(s * (n - 1) + e - 2 * p for n, e, s, p in rows)
+
+    def down_map(self, axis: int) -> CoordMap:
+        """scale 1 / stride, shift (pad - (extent - 1) / 2) / stride."""
+        rows = list(zip(self.extent(), self.stride, self.pad, strict=True))
+        return coord_map(
+            axis, [Fraction(1, s) for _, s, _ in rows], [(p - Fraction(e - 1, 2)) / s for e, s, p in rows]
+        )
+
+    def up_map(self, axis: int) -> CoordMap:
+        """scale stride, shift (extent - 1) / 2 - pad."""
+        rows = list(zip(self.extent(), self.stride, self.pad, strict=True))
+        return coord_map(axis, [s for _, s, _ in rows], [Fraction(e - 1, 2) - p for e, _, p in rows])
+
+
+def read_window(layer: Layer, axes: int) -> Window:
+    """The window of a ConvolutionParameter for `axes` spatial axes.
+
+    kernel_size, stride, pad, dilation are given once for all axes or once per axis; the _h and _w forms only for two.
+    """
+    kernel = _per_axis(layer, "kernel_size", "kernel", axes, None)
+    stride = _per_axis(layer, "stride", "stride", axes, 1)
+    pad = _per_axis(layer, "pad", "pad", axes, 0)
+    dilation = _per_axis(layer, "dilation", None, axes, 1)
+    for name, values, least in (("kernel_size", kernel, 1), ("stride", stride, 1), ("dilation", dilation, 1)):
+        if min(values, default=least) < least:
+            raise layer.fail(f"{name} {list(values)} must be at least {least}", name)
+    return Window(kernel, stride, pad, dilation)
+
+
+def _per_axis(layer: Layer, name: str, short: str | None, axes: int, default: int | None) -> tuple[int, ...]:
+    p = layer.p
+    values = tuple(getattr(p, name))
+    if short and (p.HasField(f"{short}_h") or p.HasField(f"{short}_w")):
+        if values:
+            raise layer.fail(f"give {name} or {short}_h and {short}_w, not both", f"{short}_h")
+        if axes != 2:
+            raise layer.fail(f"{short}_h and {short}_w are for two spatial axes, the bottom has {axes}", f"{short}_h")
+        return (getattr(p, f"{short}_h"), getattr(p, f"{short}_w"))
+    if not values:
+        if default is None and axes:
+            raise layer.fail(f"{name} is missing", name)
+        return (default or 0,) * axes
+    if len(values) not in (1, axes):
+        raise layer.fail(f"{name} is given {len(values)} times for {axes} spatial axes", name)
+    return values * axes if len(values) == 1 and axes != 1 else values[:axes]

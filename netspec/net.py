@@ -1,0 +1,256 @@
+"""Net: a bound graph as a torch.nn.Module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from netspec.errors import SpecError, suggestion
+from netspec.fillers import fill
+from netspec.ir.graph import Blob, Graph, LayerSpec, ancestors
+from netspec.layers import Context, Layer
+from netspec.layers.base import DataLayer, Shape
+from netspec.passes.bind import Bound, bind, blame
+from netspec.passes.infer_shapes import check_size, infer_shapes
+from netspec.passes.loss_weights import loss_weights
+from netspec.passes.needs_backward import needs_backward
+from netspec.passes.parameters import parameters
+from netspec.weights.model import Model, StoredLayer
+from netspec.weights.report import LoadReport, match
+
+
+class LayerBlobs(nn.Module):
+    """The parameter blobs of one layer, under the names the layer gives them."""
+
+    def blobs(self) -> list[nn.Parameter]:
+        return [p for p in self._parameters.values() if p is not None]
+
+
+@dataclass
+class Step:
+    """One layer with everything the run needs of it."""
+
+    spec: LayerSpec
+    layer: Layer
+    blobs: LayerBlobs | None
+    shapes: tuple[Shape, ...]
+    """The declared shapes of its parameter blobs; a permissively shared one is stored in another."""
+    gradient: tuple[bool, ...]
+    """Which bottoms take a gradient."""
+    checked: set[tuple[Shape, ...]] = field(default_factory=set)
+
+    def params(self) -> list[Tensor]:
+        if self.blobs is None:
+            return []
+        return [
+            p if p.shape == shape else p.view(shape) for p, shape in zip(self.blobs.blobs(), self.shapes, strict=True)
+        ]
+
+    def check(self, bottoms: Sequence[Tensor]) -> None:
+        """Applies the shape rule, once per combination of shapes."""
+        key = tuple(tuple(b.shape) for b in bottoms)
+        if key not in self.checked:
+            with blame(self.spec):
+                for top, shape in zip(self.spec.tops, self.layer.shapes(key), strict=True):
+                    check_size(self.spec, top, shape)
+            self.checked.add(key)
+
+    def run(self, bottoms: Sequence[Tensor]) -> list[Tensor]:
+        """The layer's tops; bottoms that take no gradient are cut off."""
+        self.check(bottoms)
+        flow = [b if g or not b.requires_grad else b.detach() for b, g in zip(bottoms, self.gradient, strict=True)]
+        with blame(self.spec):
+            return self.layer.forward(flow, self.params())
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The net's loss: `value` = Σ weight · blob, and what to propagate back: blobs and their gradients."""
+
+    value: Tensor
+    blobs: tuple[Tensor, ...]
+    gradients: tuple[Tensor, ...]
+
+    def backward(self) -> None:
+        """Adds the gradient of the loss to every parameter's `grad`."""
+        if self.blobs:
+            torch.autograd.backward(self.blobs, self.gradients)
+
+
+class Net(nn.Module):
+    """A net in one phase. `net(data=x)` gives the output blobs, `net(data=x, blobs=["fc7"])` any others.
+
+    Parameters are `<layer>.weight`, `<layer>.bias`, ... in `state_dict()`, filled as the fillers say. The phase was
+    chosen when the graph was made; `train()` and `eval()` do not change it.
+    """
+
+    def __init__(self, graph: Graph, context: Context | None = None, shapes: Mapping[str, Shape] | None = None) -> None:
+        super().__init__()
+        self.bound: Bound = bind(graph, context)
+        self.graph = self.bound.graph
+        self.blob_shapes = infer_shapes(self.bound, shapes)
+        self.table = parameters(self.bound, self.blob_shapes)
+        self.losses = loss_weights(self.bound)
+        self.needs = needs_backward(self.bound, self.table, self.losses)
+        self.steps = self._make_steps()
+        self.last = self.graph.last()
+        self._plans: dict[tuple[Blob, ...], list[tuple[int, list[Blob]]]] = {}
+        mark_overwrites(self.bound)
+
+    def _make_steps(self) -> list[Step]:
+        made: dict[int, nn.Parameter] = {}
+        holders: dict[int, LayerBlobs] = {}
+        for position, entry in enumerate(self.table):
+            spec = self.graph.layers[entry.layer]
+            if entry.owner == position:
+                learned = self.needs.params[entry.layer][entry.index]
+                value = torch.empty(entry.blob.shape)
+                with blame(spec):
+                    fill(value, entry.blob.filler)
+                made[position] = nn.Parameter(value, requires_grad=learned)
+            holder = holders.setdefault(entry.layer, LayerBlobs())
+            holder.register_parameter(entry.blob.name, made[entry.owner])
+        for number, holder in holders.items():
+            self._modules[self._module_name(number)] = holder
+        return [
+            Step(
+                spec,
+                layer,
+                holders.get(number),
+                tuple(p.blob.shape for p in self.table if p.layer == number),
+                self.needs.bottoms[number],
+            )
+            for number, (spec, layer) in enumerate(self.bound)
+        ]
+
+    def _module_name(self, number: int) -> str:
+        """The layer's name; a second layer of the same name gets a number. Set past add_module, which refuses dots."""
+        name = self.graph.layers[number].name
+        return name if name not in self._modules else f"{name}#{number}"
+
+    def forward(self, blobs: Iterable[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
+        """Output blobs, or the ones named. Data layers bring their own inputs."""
+        wanted = self.graph.outputs if blobs is None else tuple(self.blob(name) for name in blobs)
+        values = self.run(wanted, inputs)
+        return {blob.name: values[blob] for blob in wanted}
+
+    def loss(self, inputs: Mapping[str, Tensor], blobs: Sequence[Blob] = ()) -> tuple[Loss, dict[Blob, Tensor]]:
+        """The loss of one pass, and the outputs (and whatever blobs are named besides)."""
+        wanted = tuple(dict.fromkeys((*self.graph.outputs, *self.losses, *blobs)))
+        values = self.run(wanted, inputs)
+        total = torch.zeros((), device=self.device)
+        back, gradients = [], []
+        for blob, weight in self.losses.items():
+            total = total + weight.value * values[blob].detach().sum().float()
+            if weight.gradient and values[blob].requires_grad:
+                back.append(values[blob])
+                gradients.append(torch.full_like(values[blob], weight.gradient))
+        return Loss(total, tuple(back), tuple(gradients)), values
+
+    def run(self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
+        """The wanted values; every other one is freed after its last reader."""
+        values: dict[Blob, Tensor] = {}
+        for number, free in self._plan(tuple(wanted)):
+            step = self.steps[number]
+            if step.spec.type == "Input":
+                values.update(self._given(step, inputs))
+            else:
+                tops = step.run([values[b] for b in step.spec.bottoms])
+                if step.layer.is_data:
+                    tops = [t.to(self.device, non_blocking=True) for t in tops]
+                values.update(zip(step.spec.tops, tops, strict=True))
+                del tops
+            for blob in free:
+                del values[blob]
+        return values
+
+    def _given(self, step: Step, inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
+        out = {}
+        for top in step.spec.tops:
+            if top.name not in inputs:
+                raise SpecError(f"input '{top}' is missing; the net takes {[b.name for b in self.graph.inputs]}")
+            out[top] = inputs[top.name]
+        return out
+
+    def _plan(self, wanted: tuple[Blob, ...]) -> list[tuple[int, list[Blob]]]:
+        if wanted not in self._plans:
+            self._plans[wanted] = self._make_plan(wanted)
+        return self._plans[wanted]
+
+    def _make_plan(self, wanted: tuple[Blob, ...]) -> list[tuple[int, list[Blob]]]:
+        """The layers that the wanted blobs depend on, each with the values that are dead after it.
+
+        A layer without tops runs for what it does, and a data layer always moves on.
+        """
+        keep = ancestors(self.graph, wanted)
+        keep |= {n for n, (spec, layer) in enumerate(self.bound) if layer.is_data or not spec.tops}
+        keep |= ancestors(self.graph, [b for n in keep for b in self.graph.layers[n].bottoms])
+        dead_after: dict[Blob, int] = {}
+        for n in sorted(keep):
+            for blob in (*self.graph.layers[n].tops, *self.graph.layers[n].bottoms):
+                dead_after[blob] = n
+        return [(n, [b for b, at in dead_after.items() if at == n and b not in wanted]) for n in sorted(keep)]
+
+    def blob(self, name: str) -> Blob:
+        """The final value of a name."""
+        if name not in self.last:
+            raise SpecError(f"the net has no blob '{name}'{suggestion(name, self.last)}")
+        return self.last[name]
+
+    @property
+    def device(self) -> torch.device:
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def data_layers(self) -> list[tuple[str, DataLayer]]:
+        """The layers that bring data, by name."""
+        return [(spec.name, layer) for spec, layer in self.bound if isinstance(layer, DataLayer)]
+
+    def share_with(self, other: Net) -> None:
+        """Takes the parameters of layers of the same name from another net, so that both always agree."""
+        for name, holder in self._modules.items():
+            theirs = other._modules.get(name)
+            if not isinstance(holder, LayerBlobs) or not isinstance(theirs, LayerBlobs):
+                continue
+            for mine, (key, value) in zip(list(holder._parameters), theirs._parameters.items(), strict=True):
+                if holder._parameters[mine].shape != value.shape:
+                    raise SpecError(f"layer '{name}': blob {key} is {list(holder._parameters[mine].shape)} here and {list(value.shape)} in the training net")
+                holder._parameters[mine] = value
+
+    def copy_from(self, model: Model) -> LoadReport:
+        """Copies stored blobs by layer name. All misfits of shape are raised at once; nothing is copied then."""
+        wanted = {n: [tuple(p.shape) for p in h.blobs()] for n, h in self._modules.items() if isinstance(h, LayerBlobs)}
+        report = match(model, wanted)
+        report.raise_on_wrong_shape()
+        stored = {layer.name: layer for layer in model.layers}
+        with torch.no_grad():
+            for name in report.loaded:
+                for mine, theirs in zip(self._modules[name].blobs(), stored[name].blobs, strict=True):
+                    mine.copy_(torch.from_numpy(np.array(theirs, dtype=np.float32)).view(mine.shape))
+        return report
+
+    def to_model(self, diffs: bool = False) -> Model:
+        """The parameters as Caffe stores them: every layer in order, shared blobs with each sharer."""
+        layers = []
+        for number, step in enumerate(self.steps):
+            blobs = step.blobs.blobs() if step.blobs else []
+            arrays = [b.detach().cpu().numpy().reshape(s) for b, s in zip(blobs, step.shapes, strict=True)]
+            grads = [None if b.grad is None or not diffs else b.grad.cpu().numpy().reshape(a.shape) for b, a in zip(blobs, arrays, strict=True)]
+            layers.append(StoredLayer(self.graph.layers[number].name, step.spec.type, arrays, grads))
+        return Model(self.graph.name, layers, None)
+
+
+def mark_overwrites(bound: Bound) -> None:
+    """Lets a layer that is written in place take its bottom's memory where nobody can tell.
+
+    That is so when the bottom is new memory which its maker does not need again, and this layer is its only reader.
+    """
+    readers = bound.graph.readers()
+    makers = {top: layer for spec, layer in bound for top in spec.tops}
+    for spec, layer in bound:
+        if spec.bottoms and spec.tops and spec.bottoms[0].name == spec.tops[0].name:
+            bottom = spec.bottoms[0]
+            layer.overwrite = makers[bottom].reusable_top and len(readers[bottom]) == 1
