@@ -1,0 +1,5 @@
+"""`python -m netspec` is `netspec`."""
+
+from netspec.cli import run
+
+run()
