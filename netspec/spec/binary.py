@@ -14,7 +14,7 @@ from netspec import schema
 from netspec.errors import Loc, SpecError
 from netspec.spec.text import Document, Place, decode, parse
 
-# Bytes that no text file holds: control characters but tab, line feed, vertical tab, form feed, carriage return, escape.
+# Bytes that no text file holds: control characters but white space and escape.
 CONTROL = bytes(c for c in range(32) if c not in (9, 10, 11, 12, 13, 27))
 
 
@@ -74,7 +74,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
+        with open(temporary, "r+b") as file:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as e:
