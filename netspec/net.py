@@ -90,7 +90,8 @@ class Net(nn.Module):
 
     def __init__(self, graph: Graph, context: Context | None = None, shapes: Mapping[str, Shape] | None = None) -> None:
         super().__init__()
-        self.bound: Bound = bind(graph, context)
+        self.context = context or Context()
+        self.bound: Bound = bind(graph, self.context)
         self.graph = self.bound.graph
         self.blob_shapes = infer_shapes(self.bound, shapes)
         self.table = parameters(self.bound, self.blob_shapes)

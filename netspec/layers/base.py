@@ -69,6 +69,8 @@ class Layer:
     """The top is new memory which this layer's backward does not need: a later layer may overwrite it."""
     aliases: ClassVar[bool] = False
     """A top may share memory with a bottom."""
+    replaces_diff: bool = False
+    """Backward writes over parameter diffs instead of adding to them."""
 
     def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
