@@ -1,8 +1,6 @@
-"""Class names of the published data sets, in label order, and the palette of PASCAL VOC."""
+"""Class names of the published data sets, in label order."""
 
 from __future__ import annotations
-
-import numpy as np
 
 VOID = 255
 
@@ -34,10 +32,3 @@ SIFTFLOW_CLASSES = _names(
 )
 
 SIFTFLOW_GEOMETRY = _names("sky horizontal vertical")
-
-
-def voc_palette() -> np.ndarray:
-    """Colour of k: bits 0, 3, 6 of k are the highest bits of R, bits 1, 4, 7 of G, bits 2, 5 of B. 256 x 3, uint8."""
-    k = np.arange(256)[:, None] >> np.arange(3)
-    colour = sum((k >> 3 * place & 1) << (7 - place) for place in range(3))
-    return np.asarray(colour, dtype=np.uint8)
