@@ -223,14 +223,18 @@ class Net(nn.Module):
 
     def copy_from(self, model: Model) -> LoadReport:
         """Copies stored blobs by layer name. All misfits of shape are raised at once; nothing is copied then."""
-        wanted = {n: [tuple(p.shape) for p in h.blobs()] for n, h in self._modules.items() if isinstance(h, LayerBlobs)}
-        report = match(model, wanted)
+        by_name = {step.spec.name: step for step in self.steps}
+        wanted = {name: list(step.shapes) for name, step in by_name.items()}
+        shared = {
+            (self.graph.layers[p.layer].name, p.index) for i, p in enumerate(self.table) if p.owner != i
+        }
+        report = match(model, wanted, shared)
         report.raise_on_wrong_shape()
-        stored = {layer.name: layer for layer in model.layers}
         with torch.no_grad():
-            for name in report.loaded:
-                for mine, theirs in zip(self._modules[name].blobs(), stored[name].blobs, strict=True):
-                    mine.copy_(torch.from_numpy(np.array(theirs, dtype=np.float32)).view(mine.shape))
+            for name, values in report.loaded.items():
+                for blob, value in zip(by_name[name].params(), values, strict=True):
+                    if value is not None:
+                        blob.copy_(torch.from_numpy(np.array(value, dtype=np.float32)))
         return report
 
     def to_model(self, diffs: bool = False) -> Model:
