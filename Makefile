@@ -1,0 +1,47 @@
+# `make demo` and `make test` install what they need into .venv first.
+PYTHON ?= python3
+VENV ?= .venv
+# With a GPU, or to take another build: make TORCH="torch --index-url ..." (see README.md).
+TORCH ?= torch==2.13.0
+BIN = $(VENV)/bin
+OUT ?= out/demo
+
+.PHONY: install demo test test-all lint check format nets docs bench clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	@touch $@
+
+demo: install
+	$(BIN)/netspec solve solvers/examples/sample-fcn8s.prototxt --sample --seed 1 --out $(OUT)
+
+test: install
+	$(BIN)/python -m pytest -m "not long"
+
+test-all: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+check: lint test
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+nets: install
+	$(BIN)/python tools/make_nets.py
+
+bench: install
+	$(BIN)/python tools/bench.py
+
+clean:
+	rm -rf $(VENV) out build *.egg-info
