@@ -111,10 +111,10 @@ def cause(file: Shape | None, net: Shape | None) -> str:
     file = file[2:] if len(file) == 4 and file[:2] == (1, 1) and len(net) == 4 and net[:2] != (1, 1) else file
     if len(file) == 2 and len(net) == 4:
         if prod(file) == prod(net):
-            return f"fully connected there, {net[2]}x{net[3]} convolution here: use `netspec transplant`"
+            return f"fully connected there, {_kernel(net)} convolution here: use `netspec transplant`"
         return "fully connected there, convolution here"
     if len(file) == 4 and len(net) == 2 and prod(file) == prod(net):
-        return f"{file[2]}x{file[3]} convolution there, fully connected here: use `netspec transplant`"
+        return f"{_kernel(file)} convolution there, fully connected here: use `netspec transplant`"
     if len(file) != len(net):
         return ""
     differing = [i for i, (a, b) in enumerate(zip(file, net, strict=True)) if a != b]
@@ -124,9 +124,13 @@ def cause(file: Shape | None, net: Shape | None) -> str:
         return f"{file[0]} outputs there, {net[0]} here: rename the layer to learn it anew"
     if differing == [1]:
         return f"{file[1]} inputs there, {net[1]} here: another input or group"
-    if len(file) == 4 and min(differing) >= 2:
-        return f"kernel {file[2]}x{file[3]} there, {net[2]}x{net[3]} here"
+    if len(file) == 4 and file[:2] == net[:2]:
+        return f"kernel {_kernel(file)} there, {_kernel(net)} here"
     return ""
+
+
+def _kernel(shape: Shape) -> str:
+    return "x".join(map(str, shape[2:]))
 
 
 def _shown(shape: Shape | None) -> str:
