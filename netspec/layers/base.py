@@ -35,6 +35,8 @@ class Context:
     allow_python: bool = False
     rank: int = 0
     world: int = 1
+    seed: int | None = None
+    """Decides what data layers draw at random; without it torch's own seed does."""
 
 
 @dataclass(frozen=True)
