@@ -44,9 +44,7 @@ class SpecError(Exception):
 class LayerError(SpecError):
     """A layer's own complaint; `field` names the setting at fault, whoever builds adds layer and place."""
 
-    def __init__(
-        self, message: str, loc: Loc | None = None, excerpt: str = "", *, field: str | None = None
-    ) -> None:
+    def __init__(self, message: str, loc: Loc | None = None, excerpt: str = "", *, field: str | None = None) -> None:
         super().__init__(message, loc, excerpt)
         self.field = field
 
@@ -55,4 +53,3 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` for the nearest known name, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f", did you mean '{near[0]}'?" if near else ""
-

@@ -214,20 +214,20 @@ class Net(nn.Module):
         """Takes the parameters of layers of the same name from another net, so that both always agree."""
         for name, holder in self._modules.items():
             theirs = other._modules.get(name)
-            if not isinstance(holder, LayerBlobs) or not isinstance(theirs, LayerBlobs):
-                continue
-            for mine, (key, value) in zip(list(holder._parameters), theirs._parameters.items(), strict=True):
-                if holder._parameters[mine].shape != value.shape:
-                    raise SpecError(f"layer '{name}': blob {key} is {list(holder._parameters[mine].shape)} here and {list(value.shape)} in the training net")
-                holder._parameters[mine] = value
+            if isinstance(holder, LayerBlobs) and isinstance(theirs, LayerBlobs):
+                for (key, mine), value in zip(list(holder._parameters.items()), theirs.blobs(), strict=True):
+                    if mine is not None and mine.shape != value.shape:
+                        raise SpecError(
+                            f"layer '{name}': blob {key} is {list(mine.shape)} here "
+                            f"and {list(value.shape)} in the net that shares it"
+                        )
+                    holder._parameters[key] = value
 
     def copy_from(self, model: Model) -> LoadReport:
         """Copies stored blobs by layer name. All misfits of shape are raised at once; nothing is copied then."""
         by_name = {step.spec.name: step for step in self.steps}
         wanted = {name: list(step.shapes) for name, step in by_name.items()}
-        shared = {
-            (self.graph.layers[p.layer].name, p.index) for i, p in enumerate(self.table) if p.owner != i
-        }
+        shared = {(self.graph.layers[p.layer].name, p.index) for i, p in enumerate(self.table) if p.owner != i}
         report = match(model, wanted, shared)
         report.raise_on_wrong_shape()
         with torch.no_grad():
@@ -242,10 +242,15 @@ class Net(nn.Module):
         layers = []
         for number, step in enumerate(self.steps):
             blobs = step.blobs.blobs() if step.blobs else []
-            arrays = [b.detach().cpu().numpy().reshape(s) for b, s in zip(blobs, step.shapes, strict=True)]
-            grads = [None if b.grad is None or not diffs else b.grad.cpu().numpy().reshape(a.shape) for b, a in zip(blobs, arrays, strict=True)]
+            arrays: list[np.ndarray | None] = [stored(b, s) for b, s in zip(blobs, step.shapes, strict=True)]
+            grads = [stored(b.grad, s) if diffs else None for b, s in zip(blobs, step.shapes, strict=True)]
             layers.append(StoredLayer(self.graph.layers[number].name, step.spec.type, arrays, grads))
         return Model(self.graph.name, layers, None)
+
+
+def stored(tensor: Tensor | None, shape: Shape) -> np.ndarray | None:
+    """A tensor as the array that goes into a file."""
+    return None if tensor is None else tensor.detach().cpu().numpy().reshape(shape)
 
 
 def mark_overwrites(bound: Bound) -> None:

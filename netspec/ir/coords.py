@@ -47,9 +47,7 @@ def compose(first: CoordMap, second: CoordMap) -> CoordMap:
 
 def inverse(m: CoordMap) -> CoordMap:
     """The map back: scale = 1 / s, shift = -t / s."""
-    return CoordMap(
-        m.axis, tuple(1 / s for s in m.scale), tuple(-t / s for s, t in zip(m.scale, m.shift, strict=True))
-    )
+    return CoordMap(m.axis, tuple(1 / s for s in m.scale), tuple(-t / s for s, t in zip(m.scale, m.shift, strict=True)))
 
 
 def widen(values: tuple[Fraction, ...], n: int) -> tuple[Fraction, ...]:

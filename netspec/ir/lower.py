@@ -88,14 +88,14 @@ class _Wiring:
             )
         return self.last[name]
 
-    def top(
-        self, spec: LayerSpec, index: int, name: str, bottoms: tuple[Blob, ...], earlier: dict[Blob, str]
-    ) -> Blob:
+    def top(self, spec: LayerSpec, index: int, name: str, bottoms: tuple[Blob, ...], earlier: dict[Blob, str]) -> Blob:
         proto = spec.proto
         if index < len(proto.bottom) and proto.bottom[index] == name:
             old = bottoms[index]
             if old in earlier or bottoms.count(old) > 1:
-                raise self.refused(spec, index, f"changes '{name}' in place, but '{earlier.get(old, spec.name)}' reads it too")
+                raise self.refused(
+                    spec, index, f"changes '{name}' in place, but '{earlier.get(old, spec.name)}' reads it too"
+                )
             new = Blob(name, old.version + 1)
         elif name in self.last:
             raise self.refused(spec, index, f"top '{name}' is made by layer '{self.writer[self.last[name]]}' already")

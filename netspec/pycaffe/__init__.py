@@ -12,7 +12,15 @@ __all__ = ["TEST", "TRAIN", "Blob", "Net", "set_mode_cpu", "set_random_seed"]
 __version__ = "1.0.0"
 
 TRAIN, TEST = 0, 1
-_SOLVERS = ("get_solver", "SGDSolver", "NesterovSolver", "AdaGradSolver", "RMSPropSolver", "AdaDeltaSolver", "AdamSolver")
+_SOLVERS = (
+    "get_solver",
+    "SGDSolver",
+    "NesterovSolver",
+    "AdaGradSolver",
+    "RMSPropSolver",
+    "AdaDeltaSolver",
+    "AdamSolver",
+)
 
 
 def set_mode_cpu() -> None:

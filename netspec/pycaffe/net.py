@@ -184,11 +184,17 @@ class Net:
         bottoms, tops = self._record[number]
         needed = [b for b, g in zip(bottoms, step.gradient, strict=True) if g]
         params = [p for p in (step.blobs.blobs() if step.blobs else []) if p.requires_grad]
-        outs = [(t, self.blobs[v.name].gradient()) for v, t in zip(step.spec.tops, tops, strict=True) if t.requires_grad]
+        outs = [
+            (t, self.blobs[v.name].gradient()) for v, t in zip(step.spec.tops, tops, strict=True) if t.requires_grad
+        ]
         if not outs or not (needed or params):
             return
         grads = torch.autograd.grad(
-            [t for t, _ in outs], [*needed, *params], [g.view(t.shape) for t, g in outs], retain_graph=True, allow_unused=True
+            [t for t, _ in outs],
+            [*needed, *params],
+            [g.view(t.shape) for t, g in outs],
+            retain_graph=True,
+            allow_unused=True,
         )
         self._write_gradients(step, grads[: len(needed)])
         for param, grad in zip(params, grads[len(needed) :], strict=True):

@@ -63,8 +63,8 @@ def new(name: str, /, **fields: Any) -> Any:
 
 def enum_name(message: Message, field: str) -> str:
     """The name of an enum field's value: `enum_name(pooling_param, "pool")` is "MAX"."""
-    values = message.DESCRIPTOR.fields_by_name[field].enum_type.values_by_number
-    return values[getattr(message, field)].name
+    enum: Any = message.DESCRIPTOR.fields_by_name[field].enum_type
+    return enum.values_by_number[getattr(message, field)].name
 
 
 def did_you_mean(message: Message, field: str) -> str:

@@ -31,6 +31,8 @@ TOKEN = re.compile(
 )
 INTEGERS = {FD.CPPTYPE_INT32: 32, FD.CPPTYPE_INT64: 64, FD.CPPTYPE_UINT32: 32, FD.CPPTYPE_UINT64: 64}
 UNSIGNED = {FD.CPPTYPE_UINT32, FD.CPPTYPE_UINT64}
+Field = Any
+"""A field's descriptor; protobuf's own type stubs differ from version to version."""
 TRUE, FALSE = {"true", "True", "t", "1"}, {"false", "False", "f", "0"}
 ESCAPES = {"n": 10, "t": 9, "r": 13, "a": 7, "b": 8, "f": 12, "v": 11}
 
@@ -105,7 +107,9 @@ class _Parser:
             m = TOKEN.match(self.text, pos)
             if not m:
                 c = self.text[pos]
-                raise self.error("string without its closing quote" if c in "\"'" else f"unexpected character {c!r}", pos)
+                raise self.error(
+                    "string without its closing quote" if c in "\"'" else f"unexpected character {c!r}", pos
+                )
             kind = str(m.lastgroup)
             if kind != "skip":
                 tokens.append((kind, m.group(), pos))
@@ -182,7 +186,7 @@ class _Parser:
             raise self.error(f"expected ':' after '{name}'", self.tokens[self.at][2])
         self.value(message, place, descriptor, pos)
 
-    def value(self, message: Message, place: Place, descriptor: FD, pos: int) -> None:
+    def value(self, message: Message, place: Place, descriptor: Field, pos: int) -> None:
         name = descriptor.name
         here = Place(self.loc(pos))
         if not is_repeated(descriptor) and name in place.fields:
@@ -202,7 +206,7 @@ class _Parser:
         except (ValueError, TypeError) as e:
             raise self.error(f"field '{name}': {e}", start) from None
 
-    def submessage(self, message: Message, descriptor: FD, here: Place) -> None:
+    def submessage(self, message: Message, descriptor: Field, here: Place) -> None:
         opening = self.tokens[self.at]
         if not (self.take("{") or self.take("<")):
             raise self.error(f"expected '{{' after '{descriptor.name}'", opening[2])
@@ -212,7 +216,7 @@ class _Parser:
             sub.SetInParent()
         self.fields(sub, here, "}" if opening[1] == "{" else ">")
 
-    def scalar(self, descriptor: FD) -> Any:
+    def scalar(self, descriptor: Field) -> Any:
         negative = self.take("-")
         kind, text, pos = self.tokens[self.at]
         cpp = descriptor.cpp_type
@@ -229,7 +233,7 @@ class _Parser:
             return int_value(text, negative, cpp)
         return float_value(text, negative)
 
-    def string(self, descriptor: FD, kind: str, text: str) -> str | bytes:
+    def string(self, descriptor: Field, kind: str, text: str) -> str | bytes:
         if kind != "string":
             raise ValueError(f"expected a quoted string, found '{text}'")
         data = unescape(text[1:-1])
@@ -239,13 +243,13 @@ class _Parser:
         return data if descriptor.type == FD.TYPE_BYTES else data.decode("utf-8", "surrogateescape")
 
 
-def is_repeated(descriptor: FD) -> bool:
+def is_repeated(descriptor: Field) -> bool:
     """`label` is gone from protobuf 7, `is_repeated` came with 6."""
     repeated = getattr(descriptor, "is_repeated", None)
     return descriptor.label == FD.LABEL_REPEATED if repeated is None else repeated
 
 
-def enum_value(descriptor: FD, text: str, kind: str) -> int:
+def enum_value(descriptor: Field, text: str, kind: str) -> int:
     """An enum value by name or number."""
     enum = descriptor.enum_type
     if kind == "word" and text in enum.values_by_name:
@@ -327,7 +331,7 @@ def _lines(message: Message, indent: str) -> Iterator[str]:
                 yield f"{indent}{descriptor.name}: {scalar_text(descriptor, v)}\n"
 
 
-def scalar_text(descriptor: FD, value: Any) -> str:
+def scalar_text(descriptor: Field, value: Any) -> str:
     """One value as written in prototxt; floats as short as they can be and still be the same float."""
     cpp = descriptor.cpp_type
     if cpp == FD.CPPTYPE_STRING:

@@ -1,0 +1,64 @@
+"""Options that several verbs share, and how their values are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netspec.errors import SpecError
+
+
+def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Several decorators as one, the first on top."""
+
+    def apply(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorate in reversed(decorators):
+            function = decorate(function)
+        return function
+
+    return apply
+
+
+device = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+precision = click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+shape = click.option("--shape", multiple=True, metavar="BLOB=NxCxHxW", help="Shape of an input blob; repeatable.")
+data = options(
+    click.option("--data-root", type=click.Path(path_type=Path), help="Where relative data paths of the net start."),
+    click.option("--sample", is_flag=True, help="Use the embedded sample instead of the net's own data."),
+)
+weights = click.option(
+    "--weights", multiple=True, metavar="FILE[,FILE…]", help="Weights in any known format; later files win."
+)
+
+
+def read_shapes(values: Iterable[str]) -> dict[str, tuple[int, ...]]:
+    """`data=1x3x500x500` -> {"data": (1, 3, 500, 500)}."""
+    out = {}
+    for value in values:
+        name, _, numbers = value.partition("=")
+        try:
+            out[name] = tuple(int(n) for n in numbers.split("x"))
+        except ValueError:
+            raise click.BadParameter(f"'{value}' is not of the form data=1x3x500x500", param_hint="--shape") from None
+    return out
+
+
+def read_files(values: Iterable[str]) -> list[str]:
+    """Repeated and comma-separated file names, in order."""
+    return [name for value in values for name in value.split(",") if name]
+
+
+def read_device(name: str) -> str:
+    """The device, refused in one line where it is not there."""
+    import torch
+
+    try:
+        found = torch.device(name)
+    except RuntimeError:
+        raise SpecError(f"unknown device '{name}'; use cpu, cuda or cuda:N") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise SpecError(f"device '{name}' is not there: this PyTorch build or machine has no CUDA")
+    return name
