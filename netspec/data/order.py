@@ -93,7 +93,7 @@ class RandomDraw(_Seeded):
     """
 
     def _start(self, seed: int) -> None:
-        self.seed, self._random, self._drawn = seed, random.Random(seed), 0
+        self.seed, self._random, self._drawn = seed, random.Random(abs(seed)), 0
 
     def _at(self, k: int) -> int:
         while self._drawn < k:

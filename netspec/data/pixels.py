@@ -46,7 +46,7 @@ def depth_blob(depth: np.ndarray, mean: float, where: object) -> np.ndarray:
 
 def label_blob(label: np.ndarray) -> np.ndarray:
     """H x W labels as 1 x 1 x H x W float32."""
-    return label.astype(np.float32)[None, None]
+    return np.array(label, dtype=np.float32, order="C")[None, None]
 
 
 def read_bgr(path: Path, mean: Mean) -> np.ndarray:
