@@ -38,6 +38,12 @@ class ConvolutionBase(Layer, abstract=True):
         axis = canonical_axis(self, self.p.axis, bottom)
         return axis, read_window(self, len(bottom) - axis - 1)
 
+    def declared_window(self) -> Window:
+        """The window without a bottom: for as many axes as the settings name, two by default."""
+        p = self.p
+        named = [len(v) for v in (p.kernel_size, p.stride, p.pad, p.dilation) if len(v) > 1]
+        return read_window(self, named[0] if named else 2)
+
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         for shape in bottoms[1:]:
             if shape != bottoms[0]:
@@ -50,7 +56,10 @@ class ConvolutionBase(Layer, abstract=True):
             raise self.fail(f"{bottoms[0][axis]} channels are no multiple of group {self.group}", "group")
         out = window.up(size) if self.transposed else window.down(size)
         if min(out, default=1) < 1:
-            raise self.fail(f"kernel {list(window.extent())} does not fit bottom {list(bottoms[0])} with pad {list(window.pad)}", "kernel_size")
+            raise self.fail(
+                f"kernel {list(window.extent())} does not fit bottom {list(bottoms[0])} with pad {list(window.pad)}",
+                "kernel_size",
+            )
         return [(*bottoms[0][:axis], self.num_output, *out)] * len(bottoms)
 
     def params(self, bottoms: Sequence[Shape]) -> list[ParamBlob]:
@@ -96,16 +105,12 @@ class Convolution(ConvolutionBase):
     """
 
     def coord_map(self) -> CoordMap:
-        return self._window().down_map(self.p.axis)
+        return self.declared_window().down_map(self.p.axis)
 
     def reach(self) -> tuple[int, ...]:
-        return self._window().extent()
-
-    def _window(self) -> Window:
-        """The window for as many axes as the settings name, two by default."""
-        p = self.p
-        named = [len(v) for v in (p.kernel_size, p.stride, p.pad, p.dilation) if len(v) > 1]
-        return read_window(self, named[0] if named else 2)
+        return self.declared_window().extent()
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
-        return sum(prod(top) * prod(self.params([bottom])[0].shape[1:]) for bottom, top in zip(bottoms, tops, strict=True))
+        return sum(
+            prod(top) * prod(self.params([bottom])[0].shape[1:]) for bottom, top in zip(bottoms, tops, strict=True)
+        )

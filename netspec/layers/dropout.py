@@ -1,0 +1,38 @@
+"""Dropout: random zeros in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netspec.ir.coords import IDENTITY, CoordMap
+from netspec.layers.base import Layer, Shape
+from netspec.lazytorch import F, torch
+
+
+class Dropout(Layer):
+    """y = 0 with probability dropout_ratio, else x / (1 − dropout_ratio); in the TEST phase y = x.
+
+    Shapes: any -> the same.
+    Errors: a dropout_ratio outside 0 ... 1 (1 excluded).
+    Source: Caffe's Dropout (Srivastava et al. 2014).
+    """
+
+    settings = "dropout_param"
+    aliases = True
+
+    def setup(self) -> None:
+        if not 0 <= self.p.dropout_ratio < 1:
+            raise self.fail(
+                f"dropout_ratio {self.p.dropout_ratio:g} must be at least 0 and less than 1", "dropout_ratio"
+            )
+
+    def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        return [bottoms[0]]
+
+    def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
+        if self.phase == "TEST":
+            return [bottoms[0].view_as(bottoms[0])]
+        return [F.dropout(bottoms[0], self.p.dropout_ratio, True, self.overwrite)]
+
+    def coord_map(self) -> CoordMap:
+        return IDENTITY
