@@ -1,0 +1,90 @@
+"""SoftmaxWithLoss: the multinomial logistic loss of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from netspec.layers.base import Layer, Shape
+from netspec.layers.labels import label_axis, read_labels
+from netspec.layers.normalization import normalizer
+from netspec.lazytorch import F, torch
+
+LOG_FLT_MIN = -87.33654475055310
+
+
+class SoftmaxWithLoss(Layer):
+    """loss = −(1 / Z) Σ log max(p_label, FLT_MIN), p the softmax over the classes along `axis` (default 1).
+
+    The sum is over the places whose label is not `ignore_label`. Z is at least 1: the number of those places (VALID,
+    the default), of all places (FULL), of places before `axis` (BATCH_SIZE), or 1 (NONE). The gradient is
+    (p − 1 at the label) / Z, also where p is less than FLT_MIN. It is computed in fp32 at least.
+    Shapes: scores, labels (one number per place, any shape) -> a scalar, and on demand p (as the scores).
+    Errors: an axis outside the scores; labels of another number or another first axis; a label outside the classes.
+    Source: Caffe's SoftmaxWithLoss. Labels take no gradient, p passes none on.
+    """
+
+    settings = "softmax_param"
+    bottoms = (2, 2)
+    tops = (1, 2)
+    loss = True
+
+    def setup(self) -> None:
+        p = self.proto.loss_param
+        self.ignore: int | None = p.ignore_label if p.HasField("ignore_label") else None
+
+    def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        scores, labels = bottoms
+        label_axis(self, self.p.axis, bottoms)
+        if scores[:1] != labels[:1]:
+            raise self.fail(f"bottoms {list(scores)} and {list(labels)} differ in the first axis")
+        return [(), scores][: max(1, len(self.proto.top))]
+
+    def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
+        scores, axis = bottoms[0], self.p.axis % bottoms[0].ndim
+        target, counted = read_labels(bottoms[1], scores, axis, self.ignore)
+        outer = scores.shape[:axis].numel()
+        valid = None if counted is None else counted.sum()
+        divisor = normalizer(self.proto.loss_param, outer, target.numel() // max(outer, 1), valid)
+        loss = _loss()(scores, target, counted, divisor, axis)
+        if len(self.proto.top) < 2:
+            return [loss]
+        return [loss, F.softmax(scores.detach(), axis, dtype=loss.dtype)]
+
+    def gradient_to(self, bottom: int) -> bool:
+        return bottom == 0
+
+
+@lru_cache(maxsize=1)
+def _loss() -> Any:
+    """By hand, so that between forward and backward only log p is kept, and backward adds one blob: the gradient."""
+
+    class Loss(torch.autograd.Function):
+        @staticmethod
+        def forward(
+            ctx: Any,
+            scores: torch.Tensor,
+            target: torch.Tensor,
+            counted: torch.Tensor | None,
+            divisor: torch.Tensor | int,
+            axis: int,
+        ) -> torch.Tensor:
+            dtype = torch.promote_types(scores.dtype, torch.float32)
+            log_p = F.log_softmax(scores, axis, dtype=dtype)
+            weight = (torch.ones_like(target) if counted is None else counted).to(dtype) / divisor
+            ctx.save_for_backward(log_p, target, weight)
+            ctx.axis, ctx.dtype = axis, scores.dtype
+            picked = log_p.gather(axis, target).clamp(min=LOG_FLT_MIN)
+            if counted is not None:
+                picked = picked.masked_fill(~counted, 0)
+            return -picked.sum() / divisor
+
+        @staticmethod
+        def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+            log_p, target, weight = ctx.saved_tensors
+            grad = log_p.exp()
+            grad.scatter_add_(ctx.axis, target, torch.full_like(weight, -1))
+            return grad.mul_(weight * grads[0]).to(ctx.dtype), None, None, None, None
+
+    return Loss.apply
