@@ -68,7 +68,7 @@ class FileDataset:
 
     def _find(self, split: Path) -> None:
         wanted = [part.path(name) for name in self.ids for part in self.parts.values()]
-        lost = [path for path in wanted if not path.is_file()]
+        lost = [path for path in wanted if not os.path.isfile(path)]
         if lost:
             raise SpecError(f"{lost[0]} is missing: {len(lost)} of the {len(wanted)} files of {split} are not there")
 
@@ -117,7 +117,7 @@ def locate(path: str, name: str, fetch: str, *, root: Path | None, folder: Path 
     """
     looked = list(dict.fromkeys(_candidates(path, root, folder)))
     for place in looked:
-        if place.is_dir():
+        if os.path.isdir(place):
             return place
     places = ", ".join(os.path.abspath(place) for place in looked)
     raise SpecError(

@@ -41,7 +41,7 @@ def draw_scene(rng: Random, things: tuple[int, ...]) -> Scene:
         canvas.put(thing, 2 * width * across, 2 * height * foot, 2 * _whole(rng, 30, 39))
     label = canvas.label[::2, ::2].copy()
     label[_outlines(label)] = VOID
-    return Scene(_exposed(rng, canvas.colour), label, canvas.stands[::2, ::2] // 2, horizon)
+    return Scene(_exposed(rng, canvas.colour), label, (canvas.stands[::2, ::2] // 2).astype(np.int32), horizon)
 
 
 def permutation(rng: Random, n: int) -> np.ndarray:

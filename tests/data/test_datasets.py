@@ -136,6 +136,16 @@ def test_lists_with_windows_line_ends_and_a_mark(voc_dir):
 def test_a_list_that_is_missing(voc_dir):
     with pytest.raises(SpecError, match=r"trian.txt: .*, did you mean 'train'\?"):
         voc(voc_dir, "trian", MEAN)
+    with pytest.raises(SpecError, match="cannot read split list .*other/ImageSets"):
+        voc(voc_dir / "other", "val", MEAN)
+    with pytest.raises(SpecError, match="cannot read split list"):
+        voc(voc_dir, "v" * 5000, MEAN)
+
+
+def test_ids_too_long_for_a_file_are_missing_files(voc_dir):
+    split(voc_dir).write_text("x" * 5000)
+    with pytest.raises(SpecError, match="is missing: 2 of the 2 files"):
+        voc(voc_dir, "val", MEAN)
 
 
 def test_missing_files_are_counted(voc_dir):
