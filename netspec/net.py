@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netspec.errors import SpecError, suggestion
+from netspec.errors import LayerError, SpecError, suggestion
 from netspec.fillers import fill
 from netspec.ir.graph import Blob, Graph, LayerSpec, ancestors
 from netspec.layers import Context, Layer
 from netspec.layers.base import DataLayer, Shape
+from netspec.layers.stored import blob_values
 from netspec.passes.bind import Bound, bind, blame
 from netspec.passes.infer_shapes import check_size, infer_shapes
 from netspec.passes.loss_weights import loss_weights
 from netspec.passes.needs_backward import needs_backward
-from netspec.passes.parameters import parameters
+from netspec.passes.parameters import Parameter, parameters
 from netspec.weights.model import Model, StoredLayer
-from netspec.weights.report import LoadReport, match
+from netspec.weights.report import LoadReport, fits, match
 
 
 class LayerBlobs(nn.Module):
@@ -109,10 +110,8 @@ class Net(nn.Module):
             spec = self.graph.layers[entry.layer]
             if entry.owner == position:
                 learned = self.needs.params[entry.layer][entry.index]
-                value = torch.empty(entry.blob.shape)
                 with blame(spec):
-                    fill(value, entry.blob.filler)
-                made[position] = nn.Parameter(value, requires_grad=learned)
+                    made[position] = nn.Parameter(first_values(spec, entry), requires_grad=learned)
             holder = holders.setdefault(entry.layer, LayerBlobs())
             holder.register_parameter(entry.blob.name, made[entry.owner])
         for number, holder in holders.items():
@@ -246,6 +245,22 @@ class Net(nn.Module):
             grads = [stored(b.grad, s) if diffs else None for b, s in zip(blobs, step.shapes, strict=True)]
             layers.append(StoredLayer(self.graph.layers[number].name, step.spec.type, arrays, grads))
         return Model(self.graph.name, layers, None)
+
+
+def first_values(spec: LayerSpec, entry: Parameter) -> Tensor:
+    """What the net file itself holds for the blob, else what its filler gives."""
+    value = torch.empty(entry.blob.shape)
+    if not spec.proto.blobs:
+        fill(value, entry.blob.filler)
+        return value
+    if entry.index >= len(spec.proto.blobs):
+        raise LayerError(
+            f"the file holds {len(spec.proto.blobs)} blobs and none for '{entry.blob.name}'", field="blobs"
+        )
+    blob = blob_values(spec.proto.blobs[entry.index])
+    if not fits(blob.shape, entry.blob.shape):
+        raise LayerError(f"blob {list(blob.shape)} does not fit '{entry.blob.name}' {list(value.shape)}", field="blobs")
+    return value.copy_(torch.from_numpy(blob.reshape(entry.blob.shape)))
 
 
 def stored(tensor: Tensor | None, shape: Shape) -> np.ndarray | None:
