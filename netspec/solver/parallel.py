@@ -1,0 +1,75 @@
+"""Several processes as one solver: torch.distributed where it is initialised, a single process otherwise.
+
+Gradients are summed over ranks, then divided by iter_size times ranks: N ranks with iter_size k follow one process
+with iter_size N k on the same images. Rank 0 writes files. Statistics such as BatchNorm's are each rank's own, and
+rank 0's are the ones that are saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+BUCKET = 1 << 25
+"""Values sent at once."""
+
+
+class Ranks:
+    """This process among its peers."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.on = dist.is_available() and dist.is_initialized()
+        self.rank: int = dist.get_rank() if self.on else 0
+        self.world: int = dist.get_world_size() if self.on else 1
+        self.device = device
+
+    @property
+    def writes(self) -> bool:
+        return self.rank == 0
+
+    def add(self, tensors: Sequence[Tensor]) -> None:
+        """Replaces each tensor by its sum over ranks."""
+        bucket: list[Tensor] = []
+        for tensor in tensors if self.world > 1 else ():
+            bucket.append(tensor)
+            if sum(t.numel() for t in bucket) >= BUCKET:
+                self._add(bucket)
+                bucket = []
+        if bucket:
+            self._add(bucket)
+
+    @staticmethod
+    def _add(bucket: list[Tensor]) -> None:
+        flat = torch.cat([t.reshape(-1) for t in bucket])
+        dist.all_reduce(flat)
+        for tensor, part in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
+            tensor.copy_(part.view_as(tensor))
+
+    def sums(self, values: Sequence[float]) -> list[float]:
+        """Numbers summed over ranks."""
+        if self.world == 1:
+            return list(values)
+        sent = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(sent)
+        return sent.tolist()
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value, in the order of ranks."""
+        if self.world == 1:
+            return [value]
+        out: list[Any] = [None] * self.world
+        dist.all_gather_object(out, value)
+        return out
+
+    def same(self, tensors: Sequence[Tensor]) -> None:
+        """Gives every rank the values of rank 0."""
+        for tensor in tensors if self.world > 1 else ():
+            dist.broadcast(tensor, 0)
+
+    def any(self, flag: bool) -> bool:
+        """Whether any rank says so."""
+        return self.sums([float(flag)])[0] > 0

@@ -1,0 +1,327 @@
+"""Caffe's six update rules, on many arrays at once, each array read and written as few times as possible.
+
+With g = scale * gradient + decay * w (L2) or + decay * sign(w) (L1), h a history blob, r = rate * lr_mult:
+
+    SGD       h = m h + r g                     w -= h
+    Nesterov  h' = m h + r g                    w -= (1 + m) h' - m h
+    AdaGrad   h += g^2                          w -= r g / (sqrt(h) + delta)
+    RMSProp   h = d h + (1 - d) g^2             w -= r g / (sqrt(h) + delta)
+    AdaDelta  h = m h + (1 - m) g^2             u = g sqrt((k + delta) / (h + delta))
+              k = m k + (1 - m) u^2             w -= r u
+    Adam      h = m h + (1 - m) g               k = m2 k + (1 - m2) g^2
+              w -= r sqrt(1 - m2^t) / (1 - m^t) h / (sqrt(k) + delta),  t = iteration + 1
+
+The rate is inside the velocity of SGD and Nesterov: a rate that changes acts on later gradients only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from netspec.errors import SpecError, suggestion
+
+Tensors = Sequence[Tensor]
+PIECE = 1 << 17
+"""Values worked on at a time on the CPU, so that they are still in the cache for the next operation."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """What one update does: `rate` with lr_mult in it, `decay` with decay_mult, the gradient's `scale`."""
+
+    rate: float
+    decay: float
+    scale: float
+    iteration: int
+
+
+class Rule:
+    """One rule; `sets` is how many history blobs each parameter has."""
+
+    sets: ClassVar[int] = 1
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Fields of the solver that the rule cannot honour."""
+
+    def __init__(self, param: Any) -> None:
+        self.momentum: float = param.momentum
+        self.delta: float = param.delta
+        self.momentum2: float = param.momentum2
+        self.rms_decay: float = param.rms_decay
+
+    def move(self, weights: Tensors, grads: Tensors, history: Sequence[Tensors], move: Move) -> None:
+        """Changes weights and history in place; gradients are used up."""
+        for w, g, *h in pieces(weights, grads, *history):
+            torch._foreach_mul_(g, move.scale)
+            if move.decay:
+                torch._foreach_add_(g, w, alpha=move.decay)
+            self.formula(w, g, h, move)
+
+    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
+        """The rule itself, decay already in g."""
+        raise NotImplementedError
+
+
+class SGD(Rule):
+    """Momentum with the rate inside the velocity."""
+
+    nesterov: ClassVar[bool] = False
+
+    def move(self, weights: Tensors, grads: Tensors, history: Sequence[Tensors], move: Move) -> None:
+        """One pass: the fused kernel divides the gradient by `grad_scale`, which is where the rate goes in."""
+        factor = move.rate * move.scale
+        if self.momentum == 0 or factor <= 0:
+            return super().move(weights, grads, history, move)
+        divisor = torch.tensor(1 / factor, device=weights[0].device)
+        torch._fused_sgd_(
+            list(weights),
+            list(grads),
+            list(history[0]),
+            weight_decay=move.rate * move.decay,
+            momentum=self.momentum,
+            lr=1.0,
+            dampening=0.0,
+            nesterov=self.nesterov,
+            maximize=False,
+            is_first_step=False,
+            grad_scale=divisor,
+        )
+
+    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
+        torch._foreach_mul_(g, move.rate)
+        torch._foreach_mul_(h[0], self.momentum)
+        torch._foreach_add_(h[0], g)
+        torch._foreach_sub_(w, h[0])
+        if self.nesterov:  # (1 + m) h' - m h = h' + m h' - (h' - r g) = r g + m h'
+            torch._foreach_add_(w, h[0])
+            torch._foreach_sub_(w, g)
+            torch._foreach_add_(w, h[0], alpha=-self.momentum)
+
+
+class Nesterov(SGD):
+    """The gradient step at the place the momentum leads to."""
+
+    nesterov = True
+
+
+class AdaGrad(Rule):
+    """Rates shrink by the root of all squared gradients so far."""
+
+    unused = ("momentum",)
+
+    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
+        torch._foreach_addcmul_(h[0], g, g)
+        self.step(w, g, h[0], move)
+
+    def step(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
+        root = torch._foreach_sqrt(h)
+        torch._foreach_add_(root, self.delta)
+        torch._foreach_addcdiv_(w, g, root, -move.rate)
+
+
+class RMSProp(AdaGrad):
+    """AdaGrad with a fading memory."""
+
+    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
+        torch._foreach_mul_(h[0], self.rms_decay)
+        torch._foreach_addcmul_(h[0], g, g, 1 - self.rms_decay)
+        self.step(w, g, h[0], move)
+
+
+class AdaDelta(Rule):
+    """Steps in the ratio of past steps to past gradients; `momentum` is the decay of both averages."""
+
+    sets = 2
+
+    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
+        torch._foreach_mul_(h[0], self.momentum)
+        torch._foreach_addcmul_(h[0], g, g, 1 - self.momentum)
+        ratio = torch._foreach_add(h[1], self.delta)
+        torch._foreach_div_(ratio, torch._foreach_add(h[0], self.delta))
+        torch._foreach_sqrt_(ratio)
+        torch._foreach_mul_(g, ratio)
+        torch._foreach_mul_(h[1], self.momentum)
+        torch._foreach_addcmul_(h[1], g, g, 1 - self.momentum)
+        torch._foreach_add_(w, g, alpha=-move.rate)
+
+
+class Adam(Rule):
+    """Averages of gradients and of their squares, corrected for their start at zero."""
+
+    sets = 2
+
+    def move(self, weights: Tensors, grads: Tensors, history: Sequence[Tensors], move: Move) -> None:
+        """One pass. The fused kernel divides the root by sqrt(1 - m2^t) before it adds eps, hence eps as given."""
+        t = move.iteration + 1
+        if move.scale <= 0:
+            return super().move(weights, grads, history, move)
+        torch._fused_adam_(
+            list(weights),
+            list(grads),
+            list(history[0]),
+            list(history[1]),
+            [],
+            [torch.tensor(float(t), device=w.device) for w in weights],
+            lr=move.rate,
+            beta1=self.momentum,
+            beta2=self.momentum2,
+            weight_decay=move.decay,
+            eps=self.delta / sqrt(1 - self.momentum2**t),
+            amsgrad=False,
+            maximize=False,
+            grad_scale=torch.tensor(1 / move.scale, device=weights[0].device),
+        )
+
+    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
+        t = move.iteration + 1
+        torch._foreach_mul_(h[0], self.momentum)
+        torch._foreach_add_(h[0], g, alpha=1 - self.momentum)
+        torch._foreach_mul_(h[1], self.momentum2)
+        torch._foreach_addcmul_(h[1], g, g, 1 - self.momentum2)
+        root = torch._foreach_sqrt(h[1])
+        torch._foreach_add_(root, self.delta)
+        correction = sqrt(1 - self.momentum2**t) / (1 - self.momentum**t)
+        torch._foreach_addcdiv_(w, h[0], root, -move.rate * correction)
+
+
+RULES: dict[str, type[Rule]] = {c.__name__: c for c in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
+
+
+def make_rule(document: Any) -> Rule:
+    """The rule a solver names; SpecError, with its place, for what it cannot honour."""
+    param, place = document.message, document.place
+    if param.type not in RULES:
+        hint = suggestion(param.type, RULES) or f" (known: {', '.join(RULES)})"
+        raise SpecError(f"solver type '{param.type}' is unknown{hint}", place.of("type"))
+    for field in RULES[param.type].unused:
+        if getattr(param, field):
+            raise SpecError(f"{field} cannot be used with {param.type}, only 0", place.of(field))
+    for field in ("momentum", "momentum2", "rms_decay"):
+        if not 0 <= getattr(param, field) < 1:
+            raise SpecError(f"{field} {getattr(param, field):g} is not in 0 <= {field} < 1", place.of(field))
+    if param.regularization_type not in ("L1", "L2"):
+        raise SpecError(
+            f"regularization_type '{param.regularization_type}' is unknown (known: L1, L2)",
+            place.of("regularization_type"),
+        )
+    return RULES[param.type](param)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A parameter blob that the solver keeps history for; it moves unless lr_mult is 0."""
+
+    name: str
+    tensor: Tensor
+    lr_mult: float = 1.0
+    decay_mult: float = 1.0
+
+
+class Update:
+    """Gradients -> weights: clip the norm of all together, divide, add decay, apply the rule.
+
+    Order as in Caffe: clip_gradients sees the sum over iter_size, before it is divided and decay is added.
+    """
+
+    def __init__(self, document: Any, learned: Sequence[Learned]) -> None:
+        param = document.message
+        self.rule = make_rule(document)
+        self.learned = list(learned)
+        self.decay: float = param.weight_decay
+        self.l1: bool = param.regularization_type == "L1"
+        self.clip: float = param.clip_gradients
+        self.history = [[self._zeros(p) for p in self.learned] for _ in range(self.rule.sets)]
+        self.groups = self._groups()
+
+    @staticmethod
+    def _zeros(p: Learned) -> Tensor | None:
+        return torch.zeros_like(p.tensor) if p.lr_mult else None
+
+    def _groups(self) -> dict[tuple[float, float], list[int]]:
+        groups: dict[tuple[float, float], list[int]] = {}
+        for position, p in enumerate(self.learned):
+            if p.lr_mult:
+                groups.setdefault((p.lr_mult, p.decay_mult), []).append(position)
+        return groups
+
+    def gradients(self) -> list[Tensor]:
+        """The gradients of all that moves, zeros where none came; the norm is over these."""
+        for p in self.learned:
+            if p.lr_mult and p.tensor.grad is None:
+                p.tensor.grad = torch.zeros_like(p.tensor)
+        return [p.tensor.grad for p in self.learned if p.lr_mult and p.tensor.grad is not None]
+
+    @torch.no_grad()
+    def apply(self, rate: float, iteration: int, divisor: int, keep: bool = False) -> None:
+        """One update. `divisor` is how many gradients were added up. `keep` leaves each change of w in its grad."""
+        scale = self.clip_factor(self.gradients()) / divisor
+        for (lr_mult, decay_mult), members in self.groups.items():
+            move = Move(rate * lr_mult, self.decay * decay_mult, scale, iteration)
+            tensors = [self.learned[i].tensor.data for i in members]
+            grads = [self.learned[i].tensor.grad for i in members]
+            history = [[h for i in members if (h := blobs[i]) is not None] for blobs in self.history]
+            self._apply(tensors, [g for g in grads if g is not None], history, move, keep)
+
+    def _apply(self, tensors: Tensors, grads: Tensors, history: list[list[Tensor]], move: Move, keep: bool) -> None:
+        if (self.l1 and move.decay) or keep:
+            for w, g in pieces(tensors, grads):
+                torch._foreach_mul_(g, move.scale)
+                torch._foreach_add_(g, torch._foreach_sign(w) if self.l1 else w, alpha=move.decay)
+            move = Move(move.rate, 0.0, 1.0, move.iteration)
+        if not keep:
+            return self.rule.move(tensors, grads, history, move)
+        # Moving zeros instead of the weights gives minus the update itself, unrounded.
+        changes = torch._foreach_mul(tensors, 0.0)
+        self.rule.move(changes, grads, history, move)
+        torch._foreach_add_(tensors, changes)
+        torch._foreach_copy_(grads, torch._foreach_neg(changes))
+
+    def clip_factor(self, grads: Tensors) -> float:
+        """clip / norm where the norm of all gradients together exceeds clip_gradients, else 1."""
+        if self.clip < 0 or not grads:
+            return 1.0
+        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
+        return self.clip / norm if norm > self.clip else 1.0
+
+    def stored(self) -> list[Tensor]:
+        """History blobs in the order of a state file: one set after the other; what never moves has zeros."""
+        return [
+            torch.zeros_like(p.tensor) if h is None else h
+            for blobs in self.history
+            for p, h in zip(self.learned, blobs, strict=True)
+        ]
+
+    @torch.no_grad()
+    def load(self, blobs: Sequence[Any]) -> None:
+        """History blobs as `stored` gives them, each an array of the parameter's shape."""
+        flat = [h for one in self.history for h in one]
+        for mine, theirs in zip(flat, blobs, strict=True):
+            if mine is not None:
+                mine.copy_(torch.as_tensor(theirs).view(mine.shape))
+
+
+def pieces(*lists: Tensors) -> Iterator[list[list[Tensor]]]:
+    """Lists of equally shaped tensors, cut into lists of at most PIECE values each; uncut off the CPU."""
+    if not lists[0] or lists[0][0].device.type != "cpu":
+        yield [list(one) for one in lists]
+        return
+    batch: list[tuple[Tensor, ...]] = []
+    size = 0
+    for together in zip(*lists, strict=True):
+        n = together[0].numel()
+        if batch and size + n > PIECE:
+            yield [list(one) for one in zip(*batch, strict=True)]
+            batch, size = [], 0
+        if n > PIECE and all(t.is_contiguous() for t in together):
+            for cut in zip(*(t.view(-1).split(PIECE) for t in together), strict=True):
+                yield [[t] for t in cut]
+        else:
+            batch.append(together)
+            size += n
+    if batch:
+        yield [list(one) for one in zip(*batch, strict=True)]

@@ -1,0 +1,43 @@
+"""Signals to a run: SIGINT and SIGTERM end it after the iteration, SIGHUP asks for a snapshot.
+
+A second SIGINT or SIGTERM ends it at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+STOP = ("SIGINT", "SIGTERM")
+SNAPSHOT = ("SIGHUP",)
+
+
+class Signals:
+    """As a context: what the signals asked for; the handlers before are put back at the end."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.snapshot = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Signals:
+        self.stop = self.snapshot = False
+        for names, handler in ((STOP, self._stop), (SNAPSHOT, self._snapshot)):
+            for name in names:
+                if hasattr(signal, name):
+                    number = getattr(signal, name)
+                    self._before[number] = signal.signal(number, handler)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def _stop(self, number: int, frame: Any) -> None:
+        if self.stop:
+            raise KeyboardInterrupt
+        self.stop = True
+
+    def _snapshot(self, number: int, frame: Any) -> None:
+        self.snapshot = True

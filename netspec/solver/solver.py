@@ -1,0 +1,469 @@
+"""The solver: one visible loop over forward, backward and update, and what happens around it at its intervals."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from math import ceil, fsum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netspec import schema
+from netspec import weights as stored
+from netspec.errors import SpecError
+from netspec.ir.graph import Blob
+from netspec.layers.base import Context
+from netspec.net import Net
+from netspec.solver import advice, policies, settings, snapshot
+from netspec.solver.debug import Debug
+from netspec.solver.interpolation import fill_upsampling
+from netspec.solver.log import JsonLog, logger, output_lines, say
+from netspec.solver.parallel import Ranks
+from netspec.solver.precision import Precision
+from netspec.solver.rules import Learned, Update
+from netspec.solver.scoring import Scorer
+from netspec.solver.signals import Signals
+from netspec.solver.snapshot import RunLock, Snapshots
+from netspec.weights import solverstate
+from netspec.weights.solverstate import State
+
+Inputs = Mapping[str, Tensor]
+
+
+class Solver:
+    """Trains the net of a solver file as Caffe does.
+
+    `weights`: files of initial weights, in place of the solver's own. `context`: where data are found. `overrides`:
+    solver fields, as a dict or "field=value". `seed`: in place of random_seed. `out`: the folder for snapshots and
+    log.jsonl, in place of the one in snapshot_prefix. `feed` gives the values of Input layers, before every
+    sub-iteration; `test_feed` those of a test net, by its number. `observe` sees all blobs of every forward pass.
+    `score_every`: iterations between segmentation scores. `keep`: how many snapshots stay. `interp`: whether frozen
+    upsampling layers that nothing fills get bilinear kernels.
+    """
+
+    def __init__(
+        self,
+        solver: str | Path | Any,
+        *,
+        weights: str | Path | Sequence[str | Path] | None = None,
+        context: Context | None = None,
+        overrides: settings.Overrides = (),
+        device: str | torch.device = "cpu",
+        precision: str = "fp32",
+        seed: int | None = None,
+        out: str | Path | None = None,
+        feed: Callable[[], Inputs] | None = None,
+        test_feed: Callable[[int], Inputs] | None = None,
+        observe: Callable[[dict[Blob, Tensor]], None] | None = None,
+        score_every: int = 0,
+        keep: int = 0,
+        interp: bool = True,
+    ) -> None:
+        self.document = settings.read(solver, overrides)
+        self.param = self.document.message
+        self.device = torch.device(device)
+        self.ranks = Ranks(self.device)
+        self.precision = Precision(precision, self.device)
+        self.feed, self.test_feed, self.observe, self.score_every = feed, test_feed, observe, score_every
+        self.iter = 0
+        self.interrupted = False
+        self.values: dict[Blob, Tensor] = {}
+        """Outputs and losses of the last pass."""
+        self._seed(seed)
+        self._make_nets(context or Context(rank=self.ranks.rank, world=self.ranks.world))
+        self._load(settings.weight_files(self.document, weights), interp)
+        self.update = Update(self.document, self.learned())
+        self.snapshots = Snapshots(settings.prefix(self.document, out), self._end(), keep)
+        self.signals = Signals()
+        self._log = JsonLog(Path(out)) if out is not None and self.ranks.writes else None
+        self._window: deque[float] = deque(maxlen=self.param.average_loss)
+        self._window_holds = False
+        self._debug = Debug(self.net) if self.param.debug_info else None
+        self._advice = advice.Advice(self.document, self.net)
+        self._born = time.monotonic()
+
+    # -- making
+
+    def _seed(self, seed: int | None) -> None:
+        """random_seed: the same for all ranks while nets are made, then one each."""
+        if seed is None and self.param.random_seed >= 0:
+            seed = self.param.random_seed
+        self.seed = seed
+        if seed is not None:
+            set_seed(seed)
+
+    def _make_nets(self, context: Context) -> None:
+        source = settings.train_net(self.document)
+        self.net = self._net(source, context)
+        self.test_nets = [self._net(s, context) for s in settings.test_nets(self.document)]
+        for net in self.test_nets:
+            net.share_with(self.net)
+        self._scorers = [Scorer.of(net) for net in self.test_nets]
+
+    def _net(self, source: settings.NetSource, context: Context) -> Net:
+        seed = self.seed if context.seed is None else context.seed
+        context = replace(context, folder=context.folder or source.folder, seed=seed)
+        net = Net(source.graph, context).to(self.device)
+        self.precision.prepare(net)
+        return net
+
+    def _load(self, files: Sequence[Path], interp: bool) -> None:
+        """Weights into the training net and, for layers of their own, into the test nets."""
+        for file in files:
+            model = stored.read(file)
+            say("solver.cpp:72", f"Finetuning from {file}")
+            for line in self.net.copy_from(model).summary():
+                logger.info("%s: %s", file, line)
+            for net in self.test_nets:
+                net.copy_from(model)
+        if interp:
+            fill_upsampling(self.net)
+        self.ranks.same([p.data for p in self.net.parameters()])
+        if self.ranks.world > 1 and self.seed is not None:
+            set_seed(self.seed + self.ranks.rank)
+
+    def learned(self) -> list[Learned]:
+        """Every parameter blob of the training net once, in the order of a state file's history."""
+        return [
+            Learned(
+                f"{self.net.graph.layers[p.layer].name}.{p.index}",
+                self.net.steps[p.layer].blobs.blobs()[p.index],  # type: ignore[union-attr]
+                p.lr_mult,
+                p.decay_mult,
+            )
+            for i, p in enumerate(self.net.table)
+            if p.owner == i
+        ]
+
+    def _end(self) -> str:
+        return ".h5" if schema.enum_name(self.param, "snapshot_format") == "HDF5" else ""
+
+    # -- running
+
+    @property
+    def lr(self) -> float:
+        """The rate of the coming update."""
+        return policies.rate(self.param, self.iter)
+
+    @property
+    def smoothed_loss(self) -> float:
+        """The mean loss of the last average_loss iterations of this `step` call."""
+        return fsum(self._window) / len(self._window) if self._window else float("nan")
+
+    def step(self, n: int) -> None:
+        """Runs n iterations; fewer after a signal to stop."""
+        self._begin()
+        end = self.iter + n
+        while self.iter < end and not self.interrupted:
+            self._test_if_due()
+            loss = self._forward_backward()
+            self._show(loss)
+            self._update()
+            self.iter += 1
+            self._snapshot_if_due()
+
+    def solve(self, signals: bool = False, iterations: int | None = None) -> bool:
+        """Trains to max_iter, or for `iterations`. False when SIGINT or SIGTERM ended it, after a snapshot.
+
+        Only one run at a time may write under a snapshot prefix. With `signals`, SIGHUP makes a snapshot.
+        """
+        if iterations is None and not self.param.max_iter:
+            raise SpecError("max_iter is missing", self.document.place.loc)
+        with ExitStack() as stack:
+            if self.ranks.writes:
+                self.snapshots.check_folder()
+                stack.enter_context(RunLock(f"{self.snapshots.prefix}.lock"))
+                self.snapshots.clean()
+            if signals:
+                stack.enter_context(self.signals)
+            say("solver.cpp:289", f"Solving {self.net.graph.name}")
+            say("solver.cpp:290", f"Learning Rate Policy: {self.param.lr_policy}")
+            self.interrupted = False
+            self.step(self.param.max_iter - self.iter if iterations is None else iterations)
+            return self._finish()
+
+    def _finish(self) -> bool:
+        due = self.param.snapshot and self.iter % self.param.snapshot == 0
+        if not due and (self.param.snapshot_after_train or self.interrupted):
+            self._try_snapshot()
+        if self.interrupted:
+            say("solver.cpp:295", "Optimization stopped early.")
+            return False
+        if self.param.display and self.iter % self.param.display == 0:
+            with torch.no_grad():
+                self._window.append(self._forward(backward=False))
+            say("solver.cpp:327", f"Iteration {self.iter}, loss = {self.smoothed_loss:g}")
+        if self.param.test_interval and self.iter % self.param.test_interval == 0:
+            self.test()
+        say("solver.cpp:332", "Optimization Done.")
+        return True
+
+    def _begin(self) -> None:
+        if not self._window_holds:
+            self._window.clear()
+        self._window_holds = False
+        self._clock = time.monotonic()
+        self._shown_at = self.iter
+        if self.param.snapshot and self.ranks.writes:
+            self.snapshots.check_folder()
+        self._advice.before()
+
+    def _forward_backward(self) -> float:
+        """Adds up the gradients of iter_size passes; the mean loss over them and all ranks."""
+        for p in self.net.parameters():
+            p.grad = None
+        loss = sum(self._forward() for _ in range(self.param.iter_size)) / self.param.iter_size
+        sums = self.ranks.sums([loss, self.signals.stop, self.signals.snapshot])
+        self._stop, self._asked = sums[1] > 0, sums[2] > 0
+        self.signals.snapshot = False
+        return sums[0] / self.ranks.world
+
+    def _forward(self, backward: bool = True) -> float:
+        """One pass; the loss. Gradients add to the parameters'."""
+        inputs = {name: value.to(self.device) for name, value in self.feed().items()} if self.feed else {}
+        with self.precision():
+            loss, values = self.net.loss(inputs, self._wanted())
+        if self._debug and backward:
+            self._debug.before(values)
+        if backward:
+            loss.backward()
+        if self._debug and backward:
+            self._debug.after(values)
+        if self.observe:
+            self.observe(values)
+        self.values = {b: v.detach() for b, v in values.items() if b in self.net.graph.outputs or b in self.net.losses}
+        return float(loss.value)
+
+    def _wanted(self) -> tuple[Blob, ...]:
+        """What a pass must give besides outputs and losses."""
+        if self._debug:
+            return self.net.graph.blobs
+        return tuple(self.net.last.values()) if self.observe else ()
+
+    def _update(self) -> None:
+        rate = self.lr
+        if self._displays():
+            say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
+        self.ranks.add(self.update.gradients())
+        self.update.apply(rate, self.iter, self.param.iter_size * self.ranks.world, self._keeps_changes())
+        if self._debug:
+            self._debug.updated(self.update.learned)
+
+    def _keeps_changes(self) -> bool:
+        return self.param.snapshot_diff or self._debug is not None
+
+    # -- telling
+
+    def _displays(self) -> bool:
+        return bool(self.param.display) and self.iter % self.param.display == 0
+
+    def _show(self, loss: float) -> None:
+        self._window.append(loss)
+        self._advice.loss(self.iter, loss, self.values)
+        if not self._displays():
+            return
+        now = time.monotonic()
+        seconds, done = now - self._clock, self.iter - self._shown_at
+        rate = done / seconds if seconds else 0.0
+        speed = f"{rate:g} iter/s, {seconds:g}s/{self.param.display} iters"
+        say("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {self.smoothed_loss:g}")
+        for line in output_lines("Train", self._outputs(self.net, self.values)):
+            say("solver.cpp:258", line)
+        self._clock, self._shown_at = now, self.iter
+        self._record(loss=loss, smoothed_loss=self.smoothed_loss, lr=self.lr)
+
+    def _record(self, **fields: Any) -> None:
+        if self._log:
+            self._log.write({"iteration": self.iter, **fields, "seconds": round(time.monotonic() - self._born, 3)})
+
+    @staticmethod
+    def _outputs(net: Net, values: Mapping[Blob, Tensor]) -> list[tuple[str, list[float], float]]:
+        """Each output blob's values and its weight in the loss."""
+        out = []
+        for blob in net.graph.outputs:
+            weight = net.losses[blob].value if blob in net.losses else 0.0
+            out.append((blob.name, values[blob].detach().float().flatten().tolist(), weight))
+        return out
+
+    # -- testing
+
+    def _test_if_due(self) -> None:
+        interval = self.param.test_interval
+        tested = interval and self.iter % interval == 0 and (self.iter > 0 or self.param.test_initialization)
+        if tested and self.test_nets:
+            self.test()
+        elif self.score_every and self.iter and self.iter % self.score_every == 0:
+            self.score()
+
+    def test(self) -> list[dict[str, Any]]:
+        """Runs every test net over its test_iter batches: the mean of each output, and segmentation scores."""
+        return [self._test(number) for number in range(len(self.test_nets))]
+
+    def score(self) -> list[dict[str, Any]]:
+        """Segmentation scores of every test net that has something to score."""
+        return [self._test(n, quiet=True) for n, scorer in enumerate(self._scorers) if scorer is not None]
+
+    def _test(self, number: int, quiet: bool = False) -> dict[str, Any]:
+        net = self.test_nets[number]
+        if not quiet:
+            say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{number})")
+        loss, means, scores = self._run_test(number)
+        outputs = []
+        for blob in net.graph.outputs:
+            weight = net.losses[blob].value if blob in net.losses else 0.0
+            outputs.append((blob.name, means.get(blob, []), weight))
+        if not quiet:
+            if self.param.test_compute_loss:
+                say("solver.cpp:401", f"Test loss: {loss:g}")
+            for line in output_lines("Test", outputs):
+                say("solver.cpp:414", line)
+        for name, values in scores.items():
+            words = ", ".join(f"{k} = {values[k]:g}" for k in ("pixel_acc", "mean_acc", "mean_iu", "fw_iu"))
+            say("scoring.py:67", f"    Test net (#{number}) {name}: {words}")
+        shown = {name: values[0] if len(values) == 1 else values for name, values, _ in outputs if len(values) < 100}
+        first = next(iter(scores.values()), {})
+        record = {"test_net": number, "loss": loss, "outputs": shown, **first}
+        if len(scores) > 1:
+            record["scores"] = scores
+        self._record(**record)
+        return record
+
+    @torch.no_grad()
+    def _run_test(self, number: int) -> tuple[float, dict[Blob, list[float]], dict[str, dict[str, float]]]:
+        """Mean loss, mean outputs and scores over test_iter batches, the batches shared out over ranks."""
+        net, batches, scorer = self.test_nets[number], self.param.test_iter[number], self._scorers[number]
+        if scorer:
+            scorer.start()
+        loss, sums = 0.0, dict[Blob, Tensor]()
+        for turn in range(ceil(batches / self.ranks.world)):
+            inputs = self.test_feed(number) if self.test_feed else {}
+            with self.precision():
+                one, values = net.loss(
+                    {k: v.to(self.device) for k, v in inputs.items()}, scorer.blobs if scorer else ()
+                )
+            if turn * self.ranks.world + self.ranks.rank >= batches:
+                continue
+            loss += float(one.value)
+            for blob in net.graph.outputs:
+                value = values[blob].float().flatten().double()
+                sums[blob] = sums[blob] + value if blob in sums else value
+            if scorer:
+                scorer.see(values)
+        loss = self.ranks.sums([loss])[0] / batches
+        means = {b: [s / batches for s in self.ranks.sums(v.tolist())] for b, v in sums.items()}
+        return loss, means, scorer.scores(self.ranks) if scorer else {}
+
+    # -- snapshots
+
+    def _snapshot_if_due(self) -> None:
+        """At its interval, when a signal asks for one; a signal to stop is taken up here, after the iteration."""
+        if (self.param.snapshot and self.iter % self.param.snapshot == 0) or self._asked:
+            self._try_snapshot()
+        self.interrupted = self._stop
+
+    def _try_snapshot(self) -> None:
+        """A snapshot that fails is told, and training goes on."""
+        try:
+            self.snapshot()
+        except (SpecError, OSError, RuntimeError) as e:
+            logger.error("snapshot at iteration %d failed, training goes on: %s", self.iter, e)
+
+    def snapshot(self) -> str:
+        """Writes weights, state and companion; the state's path."""
+        extra = self._extra()
+        path = self.snapshots.state(self.iter)
+        if not self.ranks.writes:
+            return path
+        kind = "HDF5" if self.snapshots.end else "binary proto"
+        say("solver.cpp:464", f"Snapshotting to {kind} file {self.snapshots.model(self.iter)}")
+        say("sgd_solver.cpp:284", f"Snapshotting solver state to {kind} file {path}")
+        history = [h.detach().cpu().numpy() for h in self.update.stored()]
+        step = policies.current_step(self.param, self.iter - 1) if self.iter else 0
+        state = State(self.iter, step, self.snapshots.model(self.iter), history)
+        return self.snapshots.write(self.net.to_model(self.param.snapshot_diff), state, extra)
+
+    def _extra(self) -> dict[str, Any]:
+        return {
+            "iteration": self.iter,
+            "data": [positions(net) for net in (self.net, *self.test_nets)],
+            "random": self.ranks.gather(snapshot.random_state(self.device)),
+            "window": list(self._window),
+        }
+
+    def restore(self, path: str | Path) -> None:
+        """Goes on from a `.solverstate` or `.solverstate.h5`, or from the newest snapshot for "latest".
+
+        Everything is read and checked before anything changes.
+        """
+        if str(path) == "latest":
+            path = self.latest()
+        path = str(path)
+        state = solverstate.read(path)
+        history = snapshot.check_history(path, state, [tuple(h.shape) for h in self.update.stored()])
+        model = stored.read(snapshot.model_of(path, state))
+        companion = snapshot.extra_of(path)
+        extra = snapshot.read_extra(companion) if companion else None
+        report = self.net.copy_from(model)
+        if report.missing:
+            raise SpecError(f"the model of {path} has no layers {', '.join(report.missing)}: it is of another net")
+        for net in self.test_nets:
+            net.copy_from(model)
+        self.update.load(history)
+        self.iter = state.iter
+        say("sgd_solver.cpp:318", f"{self.param.type}Solver: restoring history")
+        if extra is None:
+            logger.warning("%s says nothing of data positions and random states: data start anew", path)
+        else:
+            self._restore_extra(extra)
+
+    def _restore_extra(self, extra: Mapping[str, Any]) -> None:
+        for net, states in zip((self.net, *self.test_nets), extra["data"], strict=False):
+            restore_positions(net, states)
+        states = extra["random"]
+        if len(states) == self.ranks.world:
+            snapshot.set_random_state(states[self.ranks.rank], self.device)
+        else:
+            logger.warning(
+                "the snapshot is of %d processes, not %d: random states start anew", len(states), self.ranks.world
+            )
+        self._window.clear()
+        self._window.extend(extra["window"])
+        self._window_holds = True
+
+    def latest(self) -> str:
+        """The state of the newest complete snapshot under the prefix."""
+        newest = self.snapshots.newest()
+        if newest is None:
+            raise SpecError(
+                f"there is no complete snapshot {self.snapshots.prefix}_iter_*.solverstate{self.snapshots.end}"
+            )
+        return newest
+
+
+def set_seed(seed: int) -> None:
+    """torch, Python and numpy draw from the seed on."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def positions(net: Net) -> dict[str, Any]:
+    """Where each data layer stands."""
+    return {name: source.state() for name, layer in net.data_layers() if hasattr(source := layer.source(), "state")}
+
+
+def restore_positions(net: Net, states: Mapping[str, Any]) -> None:
+    """The reverse of `positions`; a layer that the snapshot does not know keeps its place, with a warning."""
+    for name, layer in net.data_layers():
+        if name in states:
+            layer.source().restore(states[name])
+        else:
+            logger.warning("the snapshot has no data position of layer '%s': its data start anew", name)
