@@ -7,7 +7,7 @@ from math import prod
 
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis
-from netspec.layers.spatial import Window, read_window
+from netspec.layers.spatial import Window, declared_window, read_window
 from netspec.lazytorch import F, torch
 
 CONV = {1: "conv1d", 2: "conv2d", 3: "conv3d"}
@@ -37,12 +37,6 @@ class ConvolutionBase(Layer, abstract=True):
         """The channel axis and the window over the axes after it."""
         axis = canonical_axis(self, self.p.axis, bottom)
         return axis, read_window(self, len(bottom) - axis - 1)
-
-    def declared_window(self) -> Window:
-        """The window without a bottom: for as many axes as the settings name, two by default."""
-        p = self.p
-        named = [len(v) for v in (p.kernel_size, p.stride, p.pad, p.dilation) if len(v) > 1]
-        return read_window(self, named[0] if named else 2)
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         for shape in bottoms[1:]:
@@ -105,10 +99,10 @@ class Convolution(ConvolutionBase):
     """
 
     def coord_map(self) -> CoordMap:
-        return self.declared_window().down_map(self.p.axis)
+        return declared_window(self).down_map(self.p.axis)
 
     def reach(self) -> tuple[int, ...]:
-        return self.declared_window().extent()
+        return declared_window(self).extent()
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return sum(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from netspec.ir.coords import CoordMap, coord_map
+from netspec.ir.coords import CoordMap
 from netspec.layers.base import Layer, Shape, canonical_axis
+from netspec.layers.spatial import spatial_map
 from netspec.lazytorch import torch
 
 
@@ -51,10 +51,7 @@ class Crop(Layer):
     def gradient_to(self, bottom: int) -> bool:
         return bottom == 0
 
-    def coord_map(self) -> CoordMap:
-        """An axis counted from the end says only how many axes are cropped: that fits any map of as many."""
-        axis = self.p.axis
-        if axis < 0:
-            return replace(coord_map(0, [1] * -axis, [-offset for offset in self.offsets(-axis)]), axis=None)
+    def coord_map(self) -> CoordMap | None:
         shift = [-offset for offset in self.p.offset] or [0]
-        return coord_map(axis - 1, [1] * len(shift), shift)
+        axis = self.p.axis
+        return spatial_map(axis - 1, [1] * len(shift), shift) if axis else None

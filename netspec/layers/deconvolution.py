@@ -8,6 +8,7 @@ from math import prod
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Shape
 from netspec.layers.convolution import ConvolutionBase
+from netspec.layers.spatial import declared_window
 
 
 class Deconvolution(ConvolutionBase):
@@ -25,10 +26,10 @@ class Deconvolution(ConvolutionBase):
     transposed = True
 
     def coord_map(self) -> CoordMap:
-        return self.declared_window().up_map(self.p.axis)
+        return declared_window(self).up_map(self.p.axis)
 
     def reach(self) -> tuple[int, ...]:
-        window = self.declared_window()
+        window = declared_window(self)
         return tuple(-(-e // s) for e, s in zip(window.extent(), window.stride, strict=True))
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from netspec.ir.coords import CoordMap, coord_map
@@ -36,14 +36,19 @@ class Window:
     def down_map(self, axis: int) -> CoordMap:
         """scale 1 / stride, shift (pad - (extent - 1) / 2) / stride."""
         rows = list(zip(self.extent(), self.stride, self.pad, strict=True))
-        return coord_map(
-            axis, [Fraction(1, s) for _, s, _ in rows], [(p - Fraction(e - 1, 2)) / s for e, s, p in rows]
-        )
+        scale, shift = [Fraction(1, s) for _, s, _ in rows], [(p - Fraction(e - 1, 2)) / s for e, s, p in rows]
+        return spatial_map(axis, scale, shift)
 
     def up_map(self, axis: int) -> CoordMap:
         """scale stride, shift (extent - 1) / 2 - pad."""
         rows = list(zip(self.extent(), self.stride, self.pad, strict=True))
-        return coord_map(axis, [s for _, s, _ in rows], [Fraction(e - 1, 2) - p for e, _, p in rows])
+        return spatial_map(axis, [s for _, s, _ in rows], [Fraction(e - 1, 2) - p for e, _, p in rows])
+
+
+def spatial_map(axis: int, scale: Sequence[Fraction | int], shift: Sequence[Fraction | int]) -> CoordMap:
+    """A map of the axes after `axis`; what one counted from the end is depends on the bottom, so it fits any."""
+    m = coord_map(axis, scale, shift)
+    return m if axis >= 0 else replace(m, axis=None)
 
 
 def read_window(layer: Layer, axes: int) -> Window:
@@ -59,6 +64,13 @@ def read_window(layer: Layer, axes: int) -> Window:
         if min(values, default=least) < least:
             raise layer.fail(f"{name} {list(values)} must be at least {least}", name)
     return Window(kernel, stride, pad, dilation)
+
+
+def declared_window(layer: Layer) -> Window:
+    """The window without a bottom: for as many axes as the settings tell, two by default."""
+    p = layer.p
+    named = [len(v) for v in (p.kernel_size, p.stride, p.pad, p.dilation) if len(v) > 1]
+    return read_window(layer, -p.axis - 1 if p.axis < 0 else named[0] if named else 2)
 
 
 def _per_axis(layer: Layer, name: str, short: str | None, axes: int, default: int | None) -> tuple[int, ...]:

@@ -1,0 +1,62 @@
+"""BatchNorm: normalisation by the statistics of a batch, or by moving averages of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from netspec.ir.coords import IDENTITY, CoordMap
+from netspec.layers.base import Layer, ParamBlob, Shape
+from netspec.lazytorch import F, torch
+
+
+class BatchNorm(Layer):
+    """y = (x − mean) / √(variance + eps) per channel (axis 1), without a learned factor or bias: Scale has those.
+
+    With use_global_stats (the default in the TEST phase) mean and variance are the stored sums over the stored weight;
+    a weight of 0 makes both 0. Otherwise they are the batch's, and each pass adds them to the stored sums after these
+    were multiplied by moving_average_fraction: the mean, the variance over n − 1, and 1 for the weight.
+    Shapes: N x C x any -> the same; a single axis is one channel.
+    Blobs: mean (C), variance (C), weight (1): sums and what they weigh, all 0 at first, never learned.
+    Errors: a bottom without axes.
+    Source: Caffe's BatchNorm (Ioffe and Szegedy 2015).
+    """
+
+    settings = "batch_norm_param"
+
+    def setup(self) -> None:
+        given = self.p.HasField("use_global_stats")
+        self.stored: bool = self.p.use_global_stats if given else self.phase == "TEST"
+
+    def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
+        if not bottoms[0]:
+            raise self.fail("a bottom without axes has no batch")
+        return [bottoms[0]]
+
+    def params(self, bottoms: Sequence[Shape]) -> list[ParamBlob]:
+        channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
+        shapes = {"mean": (channels,), "variance": (channels,), "weight": (1,)}
+        return [ParamBlob(name, shape, learn=False) for name, shape in shapes.items()]
+
+    def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
+        x = bottoms[0] if bottoms[0].ndim > 1 else bottoms[0][:, None]
+        if self.stored:
+            mean, variance, weight = (p.detach() for p in params)
+            share = torch.where(weight == 0, 0, 1 / weight)
+            y = F.batch_norm(x, mean * share, variance * share, eps=self.p.eps)
+        else:
+            mean, variance = (torch.zeros_like(p) for p in params[:2])
+            y = torch.batch_norm(x, None, None, mean, variance, True, 1.0, self.p.eps, torch.backends.cudnn.enabled)
+            single = x.numel() == x.shape[1]
+            self.remember(
+                params, [mean, torch.zeros_like(variance) if single else variance, torch.ones_like(params[2])]
+            )
+        return [y.reshape(bottoms[0].shape)]
+
+    def remember(self, params: Sequence[torch.Tensor], batch: Sequence[torch.Tensor]) -> None:
+        """Adds the batch's statistics to the stored sums."""
+        with torch.no_grad():
+            for total, new in zip(params, batch, strict=True):
+                total.mul_(self.p.moving_average_fraction).add_(new)
+
+    def coord_map(self) -> CoordMap:
+        return IDENTITY
