@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from netspec.cli import _options as opt
 from netspec.cli import verb
+
+if TYPE_CHECKING:
+    from netspec.timing import NetTime
 
 
 @verb()
@@ -23,7 +29,7 @@ def command(
     iterations: int,
     precision: str,
     device: str,
-    data_root: str | None,
+    data_root: Path | None,
     sample: bool,
 ) -> None:
     """Time every layer of a net, forward and backward.
@@ -32,31 +38,28 @@ def command(
 
     Example: netspec time prototxt/voc-fcn8s/deploy.prototxt --shape data=1x3x375x500 --phase TEST
     """
-    from pathlib import Path
-
     import torch
 
     from netspec.layers import Context
     from netspec.pipeline import load
     from netspec.timing import random_inputs, time_net
 
-    context = Context(folder=Path(net).parent, data_root=Path(data_root) if data_root else None, sample=sample)
+    context = Context(folder=Path(net).parent, data_root=data_root, sample=sample)
     model = load(net, phase=phase, context=context, shapes=opt.read_shapes(shape)).to(opt.read_device(device))
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
         print_times(time_net(model, random_inputs(model), iterations))
 
 
-def print_times(times: object) -> None:
+def print_times(times: NetTime) -> None:
     """A row per layer, then the net."""
     from rich.console import Console
     from rich.table import Table
 
-    from netspec.timing import NetTime
-
-    assert isinstance(times, NetTime)
     table = Table(box=None, header_style="bold")
-    for title, justify in (("layer", "left"), ("type", "left"), ("forward ms", "right"), ("backward ms", "right")):
-        table.add_column(title, justify=justify)
+    table.add_column("layer")
+    table.add_column("type")
+    for title in ("forward ms", "backward ms"):
+        table.add_column(title, justify="right")
     table.add_column("GMAC", justify="right")
     table.add_column("GMAC/s forward", justify="right")
     for row in times.layers:

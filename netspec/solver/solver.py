@@ -38,6 +38,10 @@ from netspec.weights.solverstate import State
 Inputs = Mapping[str, Tensor]
 
 
+class Stopped(Exception):
+    """A signal to stop came during a test."""
+
+
 class Solver:
     """Trains the net of a solver file as Caffe does.
 
@@ -77,12 +81,17 @@ class Solver:
         self.interrupted = False
         self.values: dict[Blob, Tensor] = {}
         """Outputs and losses of the last pass."""
+        self.callbacks: list[Callable[[Solver], None]] = []
+        """Called after every iteration."""
+        self.tests: dict[int, dict[str, Any]] = {}
+        """What each test net gave last: iteration, loss, outputs, scores."""
         self._seed(seed)
         self._make_nets(context or Context(rank=self.ranks.rank, world=self.ranks.world))
         self._load(settings.weight_files(self.document, weights), interp)
         self.update = Update(self.document, self.learned())
         self.snapshots = Snapshots(settings.prefix(self.document, out), self._end(), keep)
         self.signals = Signals()
+        self._stop = self._asked = False
         self._log = JsonLog(Path(out)) if out is not None and self.ranks.writes else None
         self._window: deque[float] = deque(maxlen=self.param.average_loss)
         self._window_holds = False
@@ -164,11 +173,15 @@ class Solver:
         end = self.iter + n
         while self.iter < end and not self.interrupted:
             self._test_if_due()
+            if self.interrupted:
+                break
             loss = self._forward_backward()
             self._show(loss)
             self._update()
             self.iter += 1
             self._snapshot_if_due()
+            for call in self.callbacks:
+                call(self)
 
     def solve(self, signals: bool = False, iterations: int | None = None) -> bool:
         """Trains to max_iter, or for `iterations`. False when SIGINT or SIGTERM ended it, after a snapshot.
@@ -296,6 +309,15 @@ class Solver:
     # -- testing
 
     def _test_if_due(self) -> None:
+        """Tests and scores at their intervals. A signal to stop leaves off, as if the test had not begun."""
+        here = self._extra() if self.signals.on else {}
+        try:
+            self._test_now()
+        except Stopped:
+            self._restore_extra(here)
+            self.interrupted = True
+
+    def _test_now(self) -> None:
         interval = self.param.test_interval
         tested = interval and self.iter % interval == 0 and (self.iter > 0 or self.param.test_initialization)
         if tested and self.test_nets:
@@ -334,6 +356,7 @@ class Solver:
         if len(scores) > 1:
             record["scores"] = scores
         self._record(**record)
+        self.tests[number] = {"iteration": self.iter, **record}
         return record
 
     @torch.no_grad()
@@ -349,6 +372,8 @@ class Solver:
                 one, values = net.loss(
                     {k: v.to(self.device) for k, v in inputs.items()}, scorer.blobs if scorer else ()
                 )
+            if self.signals.stop and self.ranks.world == 1:
+                raise Stopped
             if turn * self.ranks.world + self.ranks.rank >= batches:
                 continue
             loss += float(one.value)
@@ -388,7 +413,8 @@ class Solver:
         history = [h.detach().cpu().numpy() for h in self.update.stored()]
         step = policies.current_step(self.param, self.iter - 1) if self.iter else 0
         state = State(self.iter, step, self.snapshots.model(self.iter), history)
-        return self.snapshots.write(self.net.to_model(self.param.snapshot_diff), state, extra)
+        model = self.net.to_model(self.param.snapshot_diff)
+        return self.snapshots.write(model, state, extra, net_message(self.net))
 
     def _extra(self) -> dict[str, Any]:
         return {
@@ -453,6 +479,11 @@ def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
+
+
+def net_message(net: Net) -> Any:
+    """The net as a message: its layers in this state, as written."""
+    return schema.new("NetParameter", name=net.graph.name, layer=[spec.proto for spec in net.graph.layers])
 
 
 def positions(net: Net) -> dict[str, Any]:

@@ -1,0 +1,138 @@
+"""netspec solve: trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from netspec.cli import _options as opt
+from netspec.cli import verb
+from netspec.errors import SpecError
+
+if TYPE_CHECKING:
+    from netspec.solver.solver import Solver
+
+
+@verb()
+@click.argument("solver", type=click.Path())
+@opt.weights
+@click.option("--resume", metavar="STATE", help="Go on from a .solverstate, or from the newest one: latest.")
+@click.option("--iterations", type=click.IntRange(1), help="Stop after so many, whatever max_iter says.")
+@opt.data
+@opt.device
+@opt.precision
+@click.option("--seed", type=click.IntRange(0), help="The same seed gives the same run, bit for bit, on one machine.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for snapshots, log.jsonl and pictures.")
+@click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a solver field; repeatable.")
+@click.option("--score-every", type=click.IntRange(1), default=None, help="Iterations between segmentation scores.")
+@click.option("--keep", type=click.IntRange(1), help="How many snapshots stay; all unless given.")
+@click.option("--no-interp", is_flag=True, help="Leave unfilled frozen upsampling layers at zero, as Caffe does.")
+def command(
+    solver: str,
+    weights: tuple[str, ...],
+    resume: str | None,
+    iterations: int | None,
+    data_root: Path | None,
+    sample: bool,
+    device: str,
+    precision: str,
+    seed: int | None,
+    out: Path | None,
+    overrides: tuple[str, ...],
+    score_every: int | None,
+    keep: int | None,
+    no_interp: bool,
+) -> int:
+    """Train the net of a solver file as Caffe does.
+
+    SIGINT finishes the iteration, snapshots and exits 130; SIGHUP snapshots and goes on.
+    Under torchrun it trains data-parallel.
+
+    \b
+    Example: netspec solve solvers/voc-fcn8s.prototxt --weights voc-fcn16s.caffemodel --data-root ~/voc
+             netspec solve solvers/examples/sample-fcn8s.prototxt --sample --out out/demo
+    """
+    from rich.console import Console
+
+    from netspec.cli._progress import bar, caffe_log
+    from netspec.layers import Context
+    from netspec.solver.solver import Solver
+
+    console = Console(stderr=True)
+    if out is not None:
+        make_folder(out)
+    with caffe_log(console):
+        run = Solver(
+            solver,
+            weights=opt.read_files(weights) or None,
+            context=Context(data_root=data_root, sample=sample),
+            overrides=[*sample_overrides(solver, sample), *overrides],
+            device=opt.read_device(device),
+            precision=precision,
+            seed=seed,
+            out=out,
+            score_every=score_every or 0,
+            keep=keep or 0,
+            interp=not no_interp,
+        )
+        if resume:
+            run.restore(resume)
+        with bar(console, run, iterations):
+            finished = run.solve(signals=True, iterations=iterations)
+    if run.ranks.writes:
+        summary(run, out)
+    return 0 if finished else 130
+
+
+def make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise SpecError(f"cannot make the folder {out}: {e.strerror}") from None
+
+
+def sample_overrides(solver: str, sample: bool) -> list[str]:
+    """On the sample a test is one pass over its own held-out images, however many the solver's data set has."""
+    if not sample:
+        return []
+    from netspec.data.sample import COUNTS
+    from netspec.spec import text
+
+    tests = len(text.read(solver, "SolverParameter").message.test_iter)
+    return [f"test_iter={COUNTS['val']}"] if tests == 1 else []
+
+
+def summary(run: Solver, out: Path | None) -> None:
+    """The last scores, and where pictures and snapshots are."""
+    from rich.console import Console
+
+    from netspec.cli import _scores
+
+    console = Console(soft_wrap=True)
+    for number, record in run.tests.items():
+        if "mean_iu" in record:
+            console.print(f"iteration {record['iteration']}, test net {number}: {_scores.line(record)}")
+            if len(run.tests) == 1:
+                _scores.table(console, record)
+    if out is not None:
+        for path in pictures(run, out):
+            console.print(f"pictures: {path}")
+        console.print(f"log and snapshots: {out}")
+
+
+def pictures(run: Solver, out: Path, images: int = 6) -> list[Path]:
+    """A grid of image, truth and prediction for every test net that segments."""
+    from netspec.segmentation.gallery import gallery, save
+    from netspec.solver.scoring import find_pairs
+
+    made = []
+    for number, net in enumerate(run.test_nets):
+        for pair in find_pairs(net)[:1] if number in run.tests else []:
+            sheet = gallery(net, (pair.score, pair.label), images)
+            if sheet is not None:
+                path = out / f"predictions_{number}.png"
+                save(sheet, path)
+                made.append(path)
+    return made
