@@ -71,6 +71,11 @@ class Layer:
     """The top is new memory which this layer's backward does not need: a later layer may overwrite it."""
     aliases: ClassVar[bool] = False
     """A top may share memory with a bottom."""
+    refuses: ClassVar[bool] = False
+    """A gradient asked for a bottom that takes none is an error, with force_backward when backward runs. Losses refuse
+    without being asked by force_backward; other types give none in silence."""
+    unasked: ClassVar[bool] = False
+    """When it runs backward, every bottom that can take a gradient gets one, asked for or not."""
     replaces_diff: bool = False
     """Backward writes over parameter diffs instead of adding to them."""
 

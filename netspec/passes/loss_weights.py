@@ -2,14 +2,15 @@
 
 1. loss_weight as written, per top. A loss layer's first top weighs 1 when nothing is written.
 2. The loss is the sum of weight times value over all tops that have one.
-3. A weight that was not written does not enter the gradient of a top that another layer reads.
+3. A weight that was not written does not enter the gradient of a top through which another loss propagates back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from netspec.ir.graph import Blob
+from netspec.ir.graph import Blob, LayerSpec, ancestors
+from netspec.layers import Layer
 from netspec.passes.bind import Bound
 
 
@@ -23,15 +24,20 @@ class LossWeight:
 
 def loss_weights(bound: Bound) -> dict[Blob, LossWeight]:
     """Only tops whose weight is not 0."""
-    readers = bound.graph.readers()
-    table: dict[Blob, LossWeight] = {}
-    for spec, layer in bound:
-        written = list(spec.proto.loss_weight)
-        if written and len(written) != len(spec.proto.top):
-            raise spec.error(f"loss_weight is given {len(written)} times for {len(spec.proto.top)} tops", "loss_weight")
-        weights = written or ([1.0] if layer.loss else [])
-        for top, weight in zip(spec.tops, weights, strict=False):
-            if weight:
-                counts = bool(written) or not readers[top]
-                table[top] = LossWeight(weight, weight if counts else 0.0)
-    return table
+    weighed = [
+        (top, weight, bool(spec.proto.loss_weight))
+        for spec, layer in bound
+        for top, weight in zip(spec.tops, weights(spec, layer), strict=False)
+        if weight
+    ]
+    under = ancestors(bound.graph, [top for top, _, _ in weighed])
+    passed = {bottom for number in under for bottom in bound.graph.layers[number].bottoms}
+    return {top: LossWeight(w, w if written or top not in passed else 0.0) for top, w, written in weighed}
+
+
+def weights(spec: LayerSpec, layer: Layer) -> list[float]:
+    """What is written, or the default, for as many tops as it says."""
+    written = list(spec.proto.loss_weight)
+    if written and len(written) != len(spec.proto.top):
+        raise spec.error(f"loss_weight is given {len(written)} times for {len(spec.proto.top)} tops", "loss_weight")
+    return written or ([1.0] if layer.loss else [])

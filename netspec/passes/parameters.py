@@ -4,6 +4,8 @@
 2. Sharing wants equal shapes, or with share_mode PERMISSIVE equal counts.
 3. lr_mult and decay_mult may be given by any sharer; two that differ are refused.
 4. A statistic (running mean, ...) has lr_mult and decay_mult 0.
+5. Whether a layer gives its blob a gradient is decided by the lr_mult that the layer itself gives, or 1: of two sharers
+   one may be left out.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Parameter:
     owner: int
     lr_mult: float
     decay_mult: float
+    learns: bool
 
 
 def parameters(bound: Bound, shapes: Mapping[Blob, Shape]) -> tuple[Parameter, ...]:
@@ -52,7 +55,7 @@ def parameters(bound: Bound, shapes: Mapping[Blob, Shape]) -> tuple[Parameter, .
             own = multipliers.setdefault(owner, {})
             if blob.learn:
                 merge_multipliers(spec, index, param, own)
-            table.append(Parameter(number, index, blob, owner, 1.0, 1.0))
+            table.append(Parameter(number, index, blob, owner, 1.0, 1.0, blob.learn and param.lr_mult != 0))
     return tuple(with_multipliers(p, multipliers[p.owner]) for p in table)
 
 
@@ -68,17 +71,18 @@ def merge_multipliers(spec: LayerSpec, index: int, param: Any, own: dict[str, fl
         if param.HasField(field):
             value = getattr(param, field)
             if own.setdefault(field, value) != value:
-                raise located(spec, index, f"shared param '{param.name}' has {field} {own[field]} elsewhere and {value} here")
+                message = f"shared param '{param.name}' has {field} {own[field]:g} elsewhere and {value:g} here"
+                raise located(spec, index, message)
 
 
 def check_sharing(spec: LayerSpec, index: int, param: Any, blob: ParamBlob, owner: ParamBlob) -> None:
+    """Rule 2."""
     permissive = schema.enum_name(param, "share_mode") == "PERMISSIVE"
     fits = prod(blob.shape) == prod(owner.shape) if permissive else blob.shape == owner.shape
     if not fits:
         how = "as many values" if permissive else "the same shape"
-        raise located(
-            spec, index, f"shared param '{param.name}' has shape {list(blob.shape)}, its owner {list(owner.shape)}; sharing wants {how}"
-        )
+        shapes = f"has shape {list(blob.shape)}, its owner {list(owner.shape)}"
+        raise located(spec, index, f"shared param '{param.name}' {shapes}; sharing wants {how}")
 
 
 def located(spec: LayerSpec, index: int, message: str) -> SpecError:
