@@ -10,7 +10,8 @@ A change's `kind` says what `old` and `new` are:
     changed  a setting (`field`, by path): values as they take effect, defaults included, equivalent spellings equal;
              None is not given and without a default
     rewired  the bottoms read other values (`Wire`); `because` names the added and removed layers that explain it
-    tops     the blobs the layer makes have other names, or it makes more or fewer
+    tops     the blobs the layer makes have other names, or it makes more or fewer; `because` names the layers whose
+             renamed blobs a layer in place follows
 
 Wiring is compared by value: a blob renamed together with its readers is one `tops` of its maker. Applying all
 changes to the first graph gives the second (`netspec.ir.apply`), and swapping the graphs mirrors each change.
@@ -19,6 +20,7 @@ changes to the first graph gives the second (`netspec.ir.apply`), and swapping t
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -103,16 +105,22 @@ def ignored(change: Change, patterns: Sequence[str]) -> bool:
 
 
 def side_by_side(alignment: Alignment, n_a: int, n_b: int) -> Iterator[tuple[Position, Position]]:
-    """Every layer of both graphs: the second's order, each removed one before what followed it in the first."""
+    """Every layer of both graphs in the order of the second; between two that stayed, the removed ones come first."""
     back = {j: i for i, j in alignment.pairs.items()}
-    removed = [i for i in range(n_a) if i not in alignment.pairs]
+    removed = deque(i for i in range(n_a) if i not in alignment.pairs)
+    waiting: list[tuple[Position, Position]] = []
     for j in range(n_b):
         i = back.get(j)
-        if i is not None and i not in alignment.moved:
-            while removed and removed[0] < i:
-                yield removed.pop(0), None
+        if i is None or i in alignment.moved:
+            waiting.append((i, j))
+            continue
+        while removed and removed[0] < i:
+            yield removed.popleft(), None
+        yield from waiting
+        waiting.clear()
         yield i, j
     yield from ((i, None) for i in removed)
+    yield from waiting
 
 
 def net_settings(graph: Graph) -> dict[str, Any]:
@@ -150,6 +158,11 @@ def match_tops(old: Sequence[str], new: Sequence[str]) -> dict[int, int]:
             if j is not None:
                 pairs[i] = j
     return pairs
+
+
+def in_place(spec: LayerSpec) -> bool:
+    """Whether every top overwrites the bottom at its place."""
+    return [t.name for t in own_tops(spec)] == [b.name for b in spec.bottoms[: len(spec.tops)]] != []
 
 
 class _Comparer:
@@ -194,8 +207,8 @@ class _Comparer:
             yield replace(change, kind="changed", field="type", old=a.type, new=b.type)
         ours, theirs = self.a.fields[i], self.b.fields[j]
         for path in sorted(ours.keys() | theirs.keys()):
-            old = ours[path] if path in ours else default(path, a.type)
-            new = theirs[path] if path in theirs else default(path, b.type)
+            implied = default(path, a.type) if a.type == b.type else None
+            old, new = ours.get(path, implied), theirs.get(path, implied)
             if old != new:
                 yield replace(change, kind="changed", field=path, old=old, new=new)
         if tuple(self.value.get(v) for v in a.bottoms) != b.bottoms:
@@ -203,7 +216,13 @@ class _Comparer:
             yield replace(change, kind="rewired", old=old, new=new, because=self.cause(a, b))
         tops = tuple(tuple(t.name for t in own_tops(spec)) for spec in (a, b))
         if tops[0] != tops[1]:
-            yield replace(change, kind="tops", old=tops[0], new=tops[1])
+            because = self.followed(a, b) if in_place(a) and in_place(b) else ()
+            yield replace(change, kind="tops", old=tops[0], new=tops[1], because=because)
+
+    def followed(self, a: LayerSpec, b: LayerSpec) -> tuple[str, ...]:
+        """Whose blobs a layer in place follows; empty if it reads other values than before."""
+        same = tuple(self.value.get(v) for v in a.bottoms) == b.bottoms
+        return tuple(sorted({self.made_b[v].name for v in b.bottoms})) if same else ()
 
     def wires(self, spec: LayerSpec, made: dict[Blob, LayerSpec]) -> tuple[Wire, ...]:
         return tuple(Wire(v.name, made[v].name) for v in spec.bottoms)

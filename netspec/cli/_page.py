@@ -1,0 +1,60 @@
+"""Output for people: colours and wrapping on a terminal, plain unwrapped lines otherwise."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import click
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+PLAIN_WIDTH = 4000
+
+
+def shown(text: object) -> str:
+    """Text of a file, control characters made visible, so that no name can steer a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def text(*parts: str | tuple[str, str] | Text) -> Text:
+    """Pieces, each plain or `(text, style)`."""
+    return Text.assemble(*parts)
+
+
+def page(*renderables: RenderableType) -> None:
+    """Prints tables and texts."""
+    console = Console(highlight=False, soft_wrap=False)
+    if console.is_terminal:
+        console.print(*renderables, sep="\n")
+        return
+    buffer = io.StringIO()
+    plain = Console(file=buffer, width=PLAIN_WIDTH, highlight=False, color_system=None)
+    plain.print(*renderables, sep="\n")
+    click.echo("\n".join(line.rstrip() for line in buffer.getvalue().splitlines()))
+
+
+def html(title: str, *renderables: RenderableType) -> str:
+    """The same as a self-contained HTML page."""
+    from rich.terminal_theme import MONOKAI
+
+    console = Console(file=io.StringIO(), record=True, width=130, highlight=False, force_terminal=True)
+    console.print(*renderables, sep="\n")
+    page = console.export_html(theme=MONOKAI, inline_styles=True)
+    return page.replace("<head>", f"<head>\n<title>{Text(title).plain.translate(ESCAPES)}</title>", 1)
+
+
+ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+def dims(shape: Any) -> str:
+    """A shape: 1x3x500x500; no axes is a single number."""
+    return "x".join(map(str, shape)) if shape else "scalar"
+
+
+def number(value: float) -> str:
+    """A count for people: 138,357,544 -> 138.36 M."""
+    for factor, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor * 0.9995:
+            return f"{value / factor:.2f} {unit}"
+    return str(value)
