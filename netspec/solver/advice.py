@@ -18,6 +18,7 @@ from torch import Tensor
 
 from netspec import schema
 from netspec.ir.graph import Blob, LayerSpec, ancestors
+from netspec.layers.base import DataLayer
 from netspec.net import Net, Step
 from netspec.solver.log import logger
 from netspec.spec.text import Document
@@ -49,14 +50,15 @@ class Advice:
         if not math.isfinite(loss):
             self._once(
                 "nan",
-                f"the loss is {loss} at iteration {iteration}: training has diverged. Go back to a snapshot from before, "
-                f"lower base_lr ({self.param.base_lr:g}) by a factor of 10, or give clip_gradients",
+                f"the loss is {loss} at iteration {iteration}: training has diverged. Go back to a snapshot from "
+                f"before, lower base_lr ({self.param.base_lr:g}) by a factor of 10, or give clip_gradients",
             )
         elif loss >= SATURATED and any(saturated(self.net, b, values[b]) for b in self.net.losses):
             self._once(
                 "saturated",
-                f"the loss is 87.3365 = -log(FLT_MIN) at iteration {iteration}: the net gives every label probability 0 "
-                f"and has diverged. Lower base_lr ({self.param.base_lr:g}), and see that inputs are not too large",
+                f"the loss is 87.3365 = -log(FLT_MIN) at iteration {iteration}: the net gives every label "
+                f"probability 0 and has diverged. Lower base_lr ({self.param.base_lr:g}), or see that inputs are small "
+                "enough",
             )
 
     def _once(self, key: str, warning: str) -> None:
@@ -135,8 +137,8 @@ def rates(param: Any, net: Net) -> list[str]:
             )
         if not unnormalised(step.spec) and 0 < rate < LOW:
             words.append(
-                f"{step.spec.loc()}: the loss '{step.spec.name}' is a mean over pixels; base_lr {rate:g} will learn next "
-                "to nothing. Either base_lr near 1e-4, or loss_param { normalize: false } in that layer"
+                f"{step.spec.loc()}: the loss '{step.spec.name}' is a mean over pixels; base_lr {rate:g} will learn "
+                "next to nothing. Either base_lr near 1e-4, or loss_param { normalize: false } in that layer"
             )
     return words
 
@@ -165,10 +167,9 @@ def classes(net: Net) -> list[str]:
     """Rule 4, where a data layer knows the classes of its labels."""
     known: dict[Blob, int] = {}
     for spec, layer in net.bound:
-        if layer.is_data and spec.type != "Input":
-            dataset = getattr(layer.source(), "dataset", None)
-            named = zip(getattr(layer.source(), "tops", ()), spec.tops, strict=False)
-            known.update({top: dataset.classes[n] for n, top in named if n in getattr(dataset, "classes", {})})
+        dataset = getattr(layer.source(), "dataset", None) if isinstance(layer, DataLayer) else None
+        counts = getattr(dataset, "classes", {})
+        known.update({top: counts[top.name] for top in spec.tops if top.name in counts})
     words = []
     for step in image_losses(net):
         scores, wanted = net.blob_shapes[step.spec.bottoms[0]], known.get(step.spec.bottoms[1])

@@ -10,7 +10,7 @@ from torch import Tensor
 from netspec.ir.graph import Blob
 from netspec.net import Net
 from netspec.solver.log import say
-from netspec.solver.rules import Learned
+from netspec.solver.rules import Learned, kernels
 
 
 class Debug:
@@ -67,4 +67,4 @@ def norm(tensors: Sequence[Tensor], order: int) -> float:
     """The norm of all values together."""
     if not tensors:
         return 0.0
-    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(tensors), order)), order))
+    return float(torch.linalg.vector_norm(torch.stack(kernels._foreach_norm(list(tensors), order)), order))

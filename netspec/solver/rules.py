@@ -26,7 +26,9 @@ from torch import Tensor
 
 from netspec.errors import SpecError, suggestion
 
-Tensors = Sequence[Tensor]
+Tensors = list[Tensor]
+kernels: Any = torch
+"""torch's multi-tensor functions, which its type stubs leave out."""
 PIECE = 1 << 17
 """Values worked on at a time on the CPU, so that they are still in the cache for the next operation."""
 
@@ -54,15 +56,15 @@ class Rule:
         self.momentum2: float = param.momentum2
         self.rms_decay: float = param.rms_decay
 
-    def move(self, weights: Tensors, grads: Tensors, history: Sequence[Tensors], move: Move) -> None:
+    def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
         """Changes weights and history in place; gradients are used up."""
         for w, g, *h in pieces(weights, grads, *history):
-            torch._foreach_mul_(g, move.scale)
+            kernels._foreach_mul_(g, move.scale)
             if move.decay:
-                torch._foreach_add_(g, w, alpha=move.decay)
+                kernels._foreach_add_(g, w, alpha=move.decay)
             self.formula(w, g, h, move)
 
-    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
+    def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
         """The rule itself, decay already in g."""
         raise NotImplementedError
 
@@ -72,16 +74,16 @@ class SGD(Rule):
 
     nesterov: ClassVar[bool] = False
 
-    def move(self, weights: Tensors, grads: Tensors, history: Sequence[Tensors], move: Move) -> None:
+    def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
         """One pass: the fused kernel divides the gradient by `grad_scale`, which is where the rate goes in."""
         factor = move.rate * move.scale
         if self.momentum == 0 or factor <= 0:
             return super().move(weights, grads, history, move)
         divisor = torch.tensor(1 / factor, device=weights[0].device)
-        torch._fused_sgd_(
-            list(weights),
-            list(grads),
-            list(history[0]),
+        kernels._fused_sgd_(
+            weights,
+            grads,
+            history[0],
             weight_decay=move.rate * move.decay,
             momentum=self.momentum,
             lr=1.0,
@@ -92,15 +94,15 @@ class SGD(Rule):
             grad_scale=divisor,
         )
 
-    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
-        torch._foreach_mul_(g, move.rate)
-        torch._foreach_mul_(h[0], self.momentum)
-        torch._foreach_add_(h[0], g)
-        torch._foreach_sub_(w, h[0])
+    def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
+        kernels._foreach_mul_(g, move.rate)
+        kernels._foreach_mul_(h[0], self.momentum)
+        kernels._foreach_add_(h[0], g)
+        kernels._foreach_sub_(w, h[0])
         if self.nesterov:  # (1 + m) h' - m h = h' + m h' - (h' - r g) = r g + m h'
-            torch._foreach_add_(w, h[0])
-            torch._foreach_sub_(w, g)
-            torch._foreach_add_(w, h[0], alpha=-self.momentum)
+            kernels._foreach_add_(w, h[0])
+            kernels._foreach_sub_(w, g)
+            kernels._foreach_add_(w, h[0], alpha=-self.momentum)
 
 
 class Nesterov(SGD):
@@ -114,22 +116,22 @@ class AdaGrad(Rule):
 
     unused = ("momentum",)
 
-    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
-        torch._foreach_addcmul_(h[0], g, g)
+    def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
+        kernels._foreach_addcmul_(h[0], g, g)
         self.step(w, g, h[0], move)
 
     def step(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
-        root = torch._foreach_sqrt(h)
-        torch._foreach_add_(root, self.delta)
-        torch._foreach_addcdiv_(w, g, root, -move.rate)
+        root = kernels._foreach_sqrt(h)
+        kernels._foreach_add_(root, self.delta)
+        kernels._foreach_addcdiv_(w, g, root, -move.rate)
 
 
 class RMSProp(AdaGrad):
     """AdaGrad with a fading memory."""
 
-    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
-        torch._foreach_mul_(h[0], self.rms_decay)
-        torch._foreach_addcmul_(h[0], g, g, 1 - self.rms_decay)
+    def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
+        kernels._foreach_mul_(h[0], self.rms_decay)
+        kernels._foreach_addcmul_(h[0], g, g, 1 - self.rms_decay)
         self.step(w, g, h[0], move)
 
 
@@ -138,16 +140,16 @@ class AdaDelta(Rule):
 
     sets = 2
 
-    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
-        torch._foreach_mul_(h[0], self.momentum)
-        torch._foreach_addcmul_(h[0], g, g, 1 - self.momentum)
-        ratio = torch._foreach_add(h[1], self.delta)
-        torch._foreach_div_(ratio, torch._foreach_add(h[0], self.delta))
-        torch._foreach_sqrt_(ratio)
-        torch._foreach_mul_(g, ratio)
-        torch._foreach_mul_(h[1], self.momentum)
-        torch._foreach_addcmul_(h[1], g, g, 1 - self.momentum)
-        torch._foreach_add_(w, g, alpha=-move.rate)
+    def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
+        kernels._foreach_mul_(h[0], self.momentum)
+        kernels._foreach_addcmul_(h[0], g, g, 1 - self.momentum)
+        ratio = kernels._foreach_add(h[1], self.delta)
+        kernels._foreach_div_(ratio, kernels._foreach_add(h[0], self.delta))
+        kernels._foreach_sqrt_(ratio)
+        kernels._foreach_mul_(g, ratio)
+        kernels._foreach_mul_(h[1], self.momentum)
+        kernels._foreach_addcmul_(h[1], g, g, 1 - self.momentum)
+        kernels._foreach_add_(w, g, alpha=-move.rate)
 
 
 class Adam(Rule):
@@ -155,16 +157,16 @@ class Adam(Rule):
 
     sets = 2
 
-    def move(self, weights: Tensors, grads: Tensors, history: Sequence[Tensors], move: Move) -> None:
+    def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
         """One pass. The fused kernel divides the root by sqrt(1 - m2^t) before it adds eps, hence eps as given."""
         t = move.iteration + 1
         if move.scale <= 0:
             return super().move(weights, grads, history, move)
-        torch._fused_adam_(
-            list(weights),
-            list(grads),
-            list(history[0]),
-            list(history[1]),
+        kernels._fused_adam_(
+            weights,
+            grads,
+            history[0],
+            history[1],
             [],
             [torch.tensor(float(t), device=w.device) for w in weights],
             lr=move.rate,
@@ -177,16 +179,16 @@ class Adam(Rule):
             grad_scale=torch.tensor(1 / move.scale, device=weights[0].device),
         )
 
-    def formula(self, w: Tensors, g: Tensors, h: Sequence[Tensors], move: Move) -> None:
+    def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
         t = move.iteration + 1
-        torch._foreach_mul_(h[0], self.momentum)
-        torch._foreach_add_(h[0], g, alpha=1 - self.momentum)
-        torch._foreach_mul_(h[1], self.momentum2)
-        torch._foreach_addcmul_(h[1], g, g, 1 - self.momentum2)
-        root = torch._foreach_sqrt(h[1])
-        torch._foreach_add_(root, self.delta)
+        kernels._foreach_mul_(h[0], self.momentum)
+        kernels._foreach_add_(h[0], g, alpha=1 - self.momentum)
+        kernels._foreach_mul_(h[1], self.momentum2)
+        kernels._foreach_addcmul_(h[1], g, g, 1 - self.momentum2)
+        root = kernels._foreach_sqrt(h[1])
+        kernels._foreach_add_(root, self.delta)
         correction = sqrt(1 - self.momentum2**t) / (1 - self.momentum**t)
-        torch._foreach_addcdiv_(w, h[0], root, -move.rate * correction)
+        kernels._foreach_addcdiv_(w, h[0], root, -move.rate * correction)
 
 
 RULES: dict[str, type[Rule]] = {c.__name__: c for c in (SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam)}
@@ -250,11 +252,11 @@ class Update:
         return groups
 
     def gradients(self) -> list[Tensor]:
-        """The gradients of all that moves, zeros where none came; the norm is over these."""
+        """All gradients there are, also frozen ones' (force_backward); zeros are made for what moves and got none."""
         for p in self.learned:
             if p.lr_mult and p.tensor.grad is None:
                 p.tensor.grad = torch.zeros_like(p.tensor)
-        return [p.tensor.grad for p in self.learned if p.lr_mult and p.tensor.grad is not None]
+        return [p.tensor.grad for p in self.learned if p.tensor.grad is not None]
 
     @torch.no_grad()
     def apply(self, rate: float, iteration: int, divisor: int, keep: bool = False) -> None:
@@ -270,22 +272,22 @@ class Update:
     def _apply(self, tensors: Tensors, grads: Tensors, history: list[list[Tensor]], move: Move, keep: bool) -> None:
         if (self.l1 and move.decay) or keep:
             for w, g in pieces(tensors, grads):
-                torch._foreach_mul_(g, move.scale)
-                torch._foreach_add_(g, torch._foreach_sign(w) if self.l1 else w, alpha=move.decay)
+                kernels._foreach_mul_(g, move.scale)
+                kernels._foreach_add_(g, kernels._foreach_sign(w) if self.l1 else w, alpha=move.decay)
             move = Move(move.rate, 0.0, 1.0, move.iteration)
         if not keep:
             return self.rule.move(tensors, grads, history, move)
         # Moving zeros instead of the weights gives minus the update itself, unrounded.
-        changes = torch._foreach_mul(tensors, 0.0)
+        changes = kernels._foreach_mul(tensors, 0.0)
         self.rule.move(changes, grads, history, move)
-        torch._foreach_add_(tensors, changes)
-        torch._foreach_copy_(grads, torch._foreach_neg(changes))
+        kernels._foreach_add_(tensors, changes)
+        kernels._foreach_copy_(grads, kernels._foreach_neg(changes))
 
     def clip_factor(self, grads: Tensors) -> float:
         """clip / norm where the norm of all gradients together exceeds clip_gradients, else 1."""
         if self.clip < 0 or not grads:
             return 1.0
-        norm = float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
+        norm = float(torch.linalg.vector_norm(torch.stack(kernels._foreach_norm(grads))))
         return self.clip / norm if norm > self.clip else 1.0
 
     def stored(self) -> list[Tensor]:

@@ -20,6 +20,11 @@ class Signals:
         self.snapshot = False
         self._before: dict[int, Any] = {}
 
+    @property
+    def on(self) -> bool:
+        """Whether signals are caught now."""
+        return bool(self._before)
+
     def __enter__(self) -> Signals:
         self.stop = self.snapshot = False
         for names, handler in ((STOP, self._stop), (SNAPSHOT, self._snapshot)):

@@ -116,6 +116,10 @@ class Solver:
         for net in self.test_nets:
             net.share_with(self.net)
         self._scorers = [Scorer.of(net) for net in self.test_nets]
+        if self.score_every and not any(self._scorers):
+            raise SpecError(
+                "score_every needs a test net with a SoftmaxWithLoss over an image", self.document.place.loc
+            )
 
     def _net(self, source: settings.NetSource, context: Context) -> Net:
         seed = self.seed if context.seed is None else context.seed
@@ -310,20 +314,17 @@ class Solver:
 
     def _test_if_due(self) -> None:
         """Tests and scores at their intervals. A signal to stop leaves off, as if the test had not begun."""
+        interval, every = self.param.test_interval, self.score_every
+        tested = interval and self.iter % interval == 0 and (self.iter > 0 or self.param.test_initialization)
+        scored = every and self.iter and self.iter % every == 0
+        if not (self.test_nets and (tested or scored)):
+            return
         here = self._extra() if self.signals.on else {}
         try:
-            self._test_now()
+            self.test() if tested else self.score()
         except Stopped:
             self._restore_extra(here)
             self.interrupted = True
-
-    def _test_now(self) -> None:
-        interval = self.param.test_interval
-        tested = interval and self.iter % interval == 0 and (self.iter > 0 or self.param.test_initialization)
-        if tested and self.test_nets:
-            self.test()
-        elif self.score_every and self.iter and self.iter % self.score_every == 0:
-            self.score()
 
     def test(self) -> list[dict[str, Any]]:
         """Runs every test net over its test_iter batches: the mean of each output, and segmentation scores."""
