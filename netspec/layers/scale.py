@@ -20,7 +20,8 @@ class Scale(AlongAxes):
     Shapes: any, and on demand one that matches it from `axis` on -> the first.
     Blobs: weight (unless bottom 1 is the factor; 1 without a filler), bias (with bias_term; 0 without a filler).
     Errors: num_axes below -1; an axis outside the bottom; a factor that reaches past it or does not match.
-    Source: Caffe's Scale.
+    Source: Caffe's Scale. Its gradient adds up over passes like any other (in Caffe that of a factor which no axis comes
+        before, or of as many values as the bottom, is overwritten).
     """
 
     settings = "scale_param"

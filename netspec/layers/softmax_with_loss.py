@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from netspec.layers.base import Layer, Shape
+from netspec.layers.base import Shape
 from netspec.layers.labels import label_axis, read_labels
+from netspec.layers.losses import Loss
 from netspec.layers.normalization import normalizer
 from netspec.lazytorch import F, torch
 
 LOG_FLT_MIN = -87.33654475055310
 
 
-class SoftmaxWithLoss(Layer):
+class SoftmaxWithLoss(Loss):
     """loss = −(1 / Z) Σ log max(p_label, FLT_MIN), p the softmax over the classes along `axis` (default 1).
 
     The sum is over the places whose label is not `ignore_label`. Z is at least 1: the number of those places (VALID,
@@ -26,20 +27,16 @@ class SoftmaxWithLoss(Layer):
     """
 
     settings = "softmax_param"
-    bottoms = (2, 2)
     tops = (1, 2)
-    loss = True
 
     def setup(self) -> None:
         p = self.proto.loss_param
         self.ignore: int | None = p.ignore_label if p.HasField("ignore_label") else None
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        scores, labels = bottoms
         label_axis(self, self.p.axis, bottoms)
-        if scores[:1] != labels[:1]:
-            raise self.fail(f"bottoms {list(scores)} and {list(labels)} differ in the first axis")
-        return [(), scores][: max(1, len(self.proto.top))]
+        self.same_batch(bottoms)
+        return [(), bottoms[0]][: max(1, len(self.proto.top))]
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         scores, axis = bottoms[0], self.p.axis % bottoms[0].ndim
@@ -52,15 +49,12 @@ class SoftmaxWithLoss(Layer):
             return [loss]
         return [loss, F.softmax(scores.detach(), axis, dtype=loss.dtype)]
 
-    def gradient_to(self, bottom: int) -> bool:
-        return bottom == 0
-
 
 @lru_cache(maxsize=1)
 def _loss() -> Any:
     """By hand, so that between forward and backward only log p is kept, and backward adds one blob: the gradient."""
 
-    class Loss(torch.autograd.Function):
+    class Function(torch.autograd.Function):
         @staticmethod
         def forward(
             ctx: Any,
@@ -87,4 +81,4 @@ def _loss() -> Any:
             grad.scatter_add_(ctx.axis, target, torch.full_like(weight, -1))
             return grad.mul_(weight * grads[0]).to(ctx.dtype), None, None, None, None
 
-    return Loss.apply
+    return Function.apply
