@@ -51,18 +51,24 @@ class Step:
             p if p.shape == shape else p.view(shape) for p, shape in zip(self.blobs.blobs(), self.shapes, strict=True)
         ]
 
-    def check(self, bottoms: Sequence[Tensor]) -> None:
-        """Applies the shape rule, once per combination of shapes."""
-        key = tuple(tuple(b.shape) for b in bottoms)
-        if key not in self.checked:
-            with blame(self.spec):
-                for top, shape in zip(self.spec.tops, self.layer.shapes(key), strict=True):
-                    check_size(self.spec, top, shape)
-            self.checked.add(key)
+    def check(self, key: tuple[Shape, ...]) -> None:
+        """Applies the shape rule, once per combination of shapes; parameter blobs must fit the new shapes too."""
+        if key in self.checked:
+            return
+        with blame(self.spec):
+            for top, shape in zip(self.spec.tops, self.layer.shapes(key), strict=True):
+                check_size(self.spec, top, shape)
+            wanted = tuple(p.shape for p in self.layer.params(key)) if self.blobs else ()
+            for have, want in zip(self.shapes, wanted, strict=True):
+                if have != want:
+                    raise LayerError(
+                        f"bottom {list(key[0])} wants a parameter blob of {list(want)}, the net's is {list(have)}"
+                    )
+        self.checked.add(key)
 
     def run(self, bottoms: Sequence[Tensor]) -> list[Tensor]:
         """The layer's tops; bottoms that take no gradient are cut off."""
-        self.check(bottoms)
+        self.check(tuple(tuple(b.shape) for b in bottoms))
         flow = [b if g or not b.requires_grad else b.detach() for b, g in zip(bottoms, self.gradient, strict=True)]
         with blame(self.spec):
             return self.layer.forward(flow, self.params())
@@ -137,6 +143,14 @@ class Net(nn.Module):
         wanted = self.graph.outputs if blobs is None else tuple(self.blob(name) for name in blobs)
         values = self.run(wanted, inputs)
         return {blob.name: values[blob] for blob in wanted}
+
+    def reshaped(self, given: Mapping[str, Shape]) -> dict[Blob, Shape]:
+        """All shapes for other shapes of the inputs, checked against the parameters; the net itself stays."""
+        shapes = infer_shapes(self.bound, given)
+        for step in self.steps:
+            if step.spec.bottoms:
+                step.check(tuple(shapes[b] for b in step.spec.bottoms))
+        return shapes
 
     def loss(self, inputs: Mapping[str, Tensor], blobs: Sequence[Blob] = ()) -> tuple[Loss, dict[Blob, Tensor]]:
         """The loss of one pass, and the outputs (and whatever blobs are named besides)."""
