@@ -134,14 +134,13 @@ def read_extra(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MOST_EXTRA:
             raise ValueError
         extra = json.loads(path.read_text())
-        if extra["version"] != VERSION or not isinstance(extra["random"], list):
+        kinds = {"data": dict, "random": dict, "window": float}
+        if extra["version"] != VERSION or any(not isinstance(x, k) for n, k in kinds.items() for x in extra[n]):
             raise ValueError
     except OSError as e:
         raise SpecError(f"cannot read: {e.strerror}", Loc(str(path))) from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise SpecError(
-            "not a file of data positions (cut short, damaged or of another version)", Loc(str(path))
-        ) from None
+        raise SpecError("cut short, damaged or of another version: not a companion file", Loc(str(path))) from None
     return extra
 
 
@@ -157,7 +156,14 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """The reverse of `random_state`."""
+    """The reverse of `random_state`; SpecError for what is no such state."""
+    try:
+        _set_random_state(state, device)
+    except (ValueError, TypeError, KeyError, RuntimeError) as e:
+        raise SpecError(f"the saved random state is damaged ({e})") from None
+
+
+def _set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
     torch.set_rng_state(unpack(state["torch"]))
     if state["cuda"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(unpack(state["cuda"]), device)

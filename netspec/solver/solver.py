@@ -18,7 +18,7 @@ from torch import Tensor
 
 from netspec import schema
 from netspec import weights as stored
-from netspec.errors import SpecError
+from netspec.errors import Loc, SpecError
 from netspec.ir.graph import Blob
 from netspec.layers.base import Context
 from netspec.net import Net
@@ -33,6 +33,7 @@ from netspec.solver.scoring import Scorer
 from netspec.solver.signals import Signals
 from netspec.solver.snapshot import RunLock, Snapshots
 from netspec.weights import solverstate
+from netspec.weights.model import Model
 from netspec.weights.solverstate import State
 
 Inputs = Mapping[str, Tensor]
@@ -428,7 +429,7 @@ class Solver:
     def restore(self, path: str | Path) -> None:
         """Goes on from a `.solverstate` or `.solverstate.h5`, or from the newest snapshot for "latest".
 
-        Everything is read and checked before anything changes.
+        What does not fit this net and solver type is refused before a weight changes.
         """
         if str(path) == "latest":
             path = self.latest()
@@ -438,9 +439,8 @@ class Solver:
         model = stored.read(snapshot.model_of(path, state))
         companion = snapshot.extra_of(path)
         extra = snapshot.read_extra(companion) if companion else None
-        report = self.net.copy_from(model)
-        if report.missing:
-            raise SpecError(f"the model of {path} has no layers {', '.join(report.missing)}: it is of another net")
+        check_layers(path, self.net, model)
+        self.net.copy_from(model)
         for net in self.test_nets:
             net.copy_from(model)
         self.update.load(history)
@@ -485,6 +485,14 @@ def set_seed(seed: int) -> None:
 def net_message(net: Net) -> Any:
     """The net as a message: its layers in this state, as written."""
     return schema.new("NetParameter", name=net.graph.name, layer=[spec.proto for spec in net.graph.layers])
+
+
+def check_layers(path: str, net: Net, model: Model) -> None:
+    """SpecError unless a snapshot's model has every layer of the net that has parameters."""
+    known = {layer.name for layer in model.layers}
+    missing = [step.spec.name for step in net.steps if step.shapes and step.spec.name not in known]
+    if missing:
+        raise SpecError(f"its model has no layers {', '.join(missing)}: it is of another net", Loc(path))
 
 
 def positions(net: Net) -> dict[str, Any]:

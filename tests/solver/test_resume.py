@@ -1,0 +1,305 @@
+"""A run that goes on from a snapshot is the run that never stopped, bit for bit; and what snapshots survive."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from nets import MOMENTUM, everything, same, write
+
+from netspec import weights
+from netspec.errors import SpecError
+from netspec.solver import Solver
+from netspec.solver import snapshot as snapshots
+from netspec.weights import solverstate
+
+TESTED = {"test_iter": 2, "test_interval": 3, "average_loss": 4}
+CHILD = """
+import logging, sys
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from nets import Solver
+s = Solver({solver!r})
+if s.snapshots.newest():
+    s.restore("latest")
+print("started", s.iter, flush=True)
+s.solve(signals=True)
+"""
+
+
+@pytest.mark.parametrize("kind", MOMENTUM)
+@pytest.mark.parametrize("end", ["BINARYPROTO", "HDF5"])
+def test_resume_at_any_iteration_equals_no_resume(kind, end, tmp_path):
+    fields = {"type": f'"{kind}"', "momentum": MOMENTUM[kind], "snapshot_format": end, "iter_size": 2}
+    path = write(tmp_path, **TESTED, **fields, lr_policy='"inv"', gamma=0.1, power=0.5)
+    whole = Solver(path)
+    states = {}
+    for _ in range(7):
+        whole.step(1)
+        states[whole.iter] = whole.snapshot()
+    for k in random.Random(kind).sample(range(1, 7), 2):
+        torch.manual_seed(99)
+        np.random.seed(99)
+        resumed = Solver(path)
+        resumed.restore(states[k])
+        assert resumed.iter == k
+        resumed.step(7 - k)
+        same(everything(resumed), everything(whole))
+
+
+def test_smoothed_loss_goes_on(tmp_path):
+    path = write(tmp_path, average_loss=4)
+    whole = Solver(path)
+    whole.step(5)
+    half = Solver(path)
+    half.step(3)
+    state = half.snapshot()
+    resumed = Solver(path)
+    resumed.restore(state)
+    resumed.step(2)
+    assert resumed.smoothed_loss == whole.smoothed_loss
+    resumed.step(1)
+    assert resumed.smoothed_loss == float(next(iter(resumed.values.values())))
+
+
+def test_seed_makes_runs_the_same(tmp_path):
+    path = write(tmp_path, random_seed=None)
+    runs = [Solver(path, seed=s) for s in (1,)]
+    runs[0].step(3)
+    runs.append(Solver(path, seed=1))
+    runs[1].step(3)
+    same(everything(runs[0]), everything(runs[1]))
+    assert not np.array_equal(everything(Solver(path, seed=2))["conv.weight"], everything(Solver(path, seed=1))["conv.weight"])
+
+
+def test_latest_is_the_newest_complete_one_and_keep_deletes_others(tmp_path):
+    path = write(tmp_path, snapshot=2, max_iter=9)
+    s = Solver(path, keep=2)
+    assert s.solve()
+    names = sorted(f.name for f in tmp_path.iterdir() if f.name.startswith("snap"))
+    assert names == ["snap_8.netspec", "snap_9.netspec"] + [
+        f"snap_iter_{k}.{end}" for k in (8, 9) for end in ("caffemodel", "solverstate")
+    ]
+    (tmp_path / "snap_iter_9.caffemodel").unlink()
+    t = Solver(path)
+    t.restore("latest")
+    assert t.iter == 8
+    with pytest.raises(SpecError, match="model file is missing"):
+        t.restore(tmp_path / "snap_iter_9.solverstate")
+
+
+def test_a_state_without_companion_restores_with_a_warning(tmp_path, caplog):
+    s = Solver(write(tmp_path))
+    s.step(2)
+    state = s.snapshot()
+    (tmp_path / "snap_2.netspec").unlink()
+    t = Solver(tmp_path / "solver.prototxt")
+    t.restore(state)
+    same(everything(s), everything(t))
+    assert "data start anew" in caplog.text
+
+
+def test_snapshot_diff_stores_what_was_taken_from_the_weights(tmp_path):
+    s = Solver(write(tmp_path, snapshot_diff="true"))
+    before = s.net.state_dict()["conv.weight"].numpy().copy()
+    s.step(1)
+    stored = next(x for x in weights.read(s.snapshots.model(int(Path(s.snapshot()).stem[-1]))).layers if x.name == "conv")
+    np.testing.assert_allclose(stored.diffs[0], before - stored.blobs[0], rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("suffix", [".caffemodel", ".netspec", ".solverstate"])
+def test_a_full_disk_leaves_the_run_alive_and_older_snapshots_whole(suffix, tmp_path, monkeypatch, caplog):
+    path = write(tmp_path, snapshot=2, max_iter=6)
+    real = os.fsync
+    full = {"on": False}
+
+    def fsync(fd):
+        name = os.readlink(f"/proc/self/fd/{fd}")
+        if full["on"] and suffix in name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    s = Solver(path)
+    s.step(2)
+    full["on"] = True
+    s.step(2)
+    assert s.iter == 4
+    assert "No space left" in caplog.text
+    assert "training goes on" in caplog.text
+    assert s.snapshots.iterations() == [2]
+    assert not list(tmp_path.glob(".*tmp*"))
+    full["on"] = False
+    s.step(2)
+    assert s.snapshots.iterations() == [6, 2]
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_training(tmp_path):
+    (tmp_path / "file").write_text("")
+    s = Solver(write(tmp_path, max_iter=3, snapshot_prefix=f'"{tmp_path}/file/snap"'))
+    with pytest.raises(SpecError, match="snapshots cannot be written to folder"):
+        s.solve()
+    assert s.iter == 0
+
+
+def test_truncated_states_change_nothing(tmp_path):
+    s = Solver(write(tmp_path))
+    s.step(2)
+    state = Path(s.snapshot())
+    for path in (state, tmp_path / "snap_2.netspec", tmp_path / "snap_iter_2.caffemodel"):
+        data = path.read_bytes()
+        for size in (0, 1, len(data) // 2, len(data) - 1):
+            path.write_bytes(data[:size])
+            t = Solver(tmp_path / "solver.prototxt")
+            before = everything(t)
+            with pytest.raises(SpecError):
+                t.restore(state)
+            assert t.iter == 0
+            same(everything(t), before)
+        path.write_bytes(data)
+
+
+def test_states_of_other_nets_and_types_are_refused(tmp_path):
+    s = Solver(write(tmp_path))
+    s.step(1)
+    state = s.snapshot()
+    net = (tmp_path / "net.prototxt").read_text()
+    for change, message in (
+        ({"type": '"Adam"'}, "6 history blobs, this net and solver type keep 12"),
+        ({"net": net.replace("num_output: 6", "num_output: 7")}, "history blob 0 is"),
+        ({"net": net.replace('name: "conv"', 'name: "other"')}, "is of another net"),
+    ):
+        t = Solver(write(tmp_path, **{"net": net, **change}) if "net" in change else write(tmp_path, **change))
+        before = everything(t)
+        with pytest.raises(SpecError, match=message):
+            t.restore(state)
+        same(everything(t), before)
+        write(tmp_path, net=net)
+
+
+def test_two_runs_under_one_prefix(tmp_path):
+    path = write(tmp_path, max_iter=2)
+    s = Solver(path)
+    lock = Path(f"{s.snapshots.prefix}.lock")
+    with snapshots.RunLock(str(lock)), pytest.raises(SpecError, match=f"another run .process {os.getpid()}. is writing"):
+        s.solve()
+    assert not lock.exists()
+    lock.write_text("1\n")  # what a killed run leaves: nobody holds it
+    assert s.solve()
+    assert not lock.exists()
+
+
+def child(path: str, **kwargs) -> subprocess.Popen:
+    code = CHILD.format(tests=str(Path(__file__).parent), solver=path)
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env, **kwargs)
+
+
+def killed_run(folder: Path, kills: int, seed: int) -> None:
+    """Kills a run that snapshots at every iteration, again and again; its end must be the undisturbed one's."""
+    length = 60 * kills
+    path = write(folder, snapshot=1, max_iter=length)
+    draw = random.Random(seed)
+    for _ in range(kills):
+        run = child(path)
+        assert run.stdout is not None
+        run.stdout.readline()
+        time.sleep(draw.uniform(0, 0.25))
+        run.kill()
+        run.communicate()
+        iterations = Solver(path).snapshots.iterations()
+        for k in iterations[:3]:  # the newest are whole
+            state = solverstate.read(folder / f"snap_iter_{k}.solverstate")
+            assert state.iter == k
+            assert snapshots.read_extra(folder / f"snap_{k}.netspec")["iteration"] == k
+            weights.read(folder / f"snap_iter_{k}.caffemodel")
+    s = Solver(path)
+    if iterations:
+        s.restore("latest")
+    end = min(s.iter + 3, length)
+    s.step(end - s.iter)
+    undisturbed = Solver(path, overrides={"snapshot": 0})
+    undisturbed.step(end)
+    same(everything(s), everything(undisturbed))
+
+
+def test_killed_twice(tmp_path):
+    killed_run(tmp_path, 2, 1)
+
+
+@pytest.mark.long
+def test_killed_fifty_times(tmp_path):
+    killed_run(tmp_path, 50, 2)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_signals_stop_after_the_iteration_with_a_snapshot(sent, tmp_path):
+    s = Solver(write(tmp_path, max_iter=50))
+    forward = s.net.loss
+
+    def send(*args):
+        if s.iter == 3:
+            os.kill(os.getpid(), sent)
+        return forward(*args)
+
+    s.net.loss = send
+    assert s.solve(signals=True) is False
+    assert s.iter == 4
+    assert s.snapshots.iterations() == [4]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_hangup_snapshots_and_goes_on(tmp_path):
+    s = Solver(write(tmp_path, max_iter=6))
+    forward = s.net.loss
+
+    def send(*args):
+        if s.iter == 3:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return forward(*args)
+
+    s.net.loss = send
+    assert s.solve(signals=True) is True
+    assert s.snapshots.iterations() == [6, 4]
+
+
+def test_a_stop_during_a_test_is_as_if_it_had_not_begun(tmp_path):
+    path = write(tmp_path, max_iter=8, test_iter=3, test_interval=4)
+    whole = Solver(path)
+    whole.solve()
+    s = Solver(path)
+    forward, seen = s.test_nets[0].loss, []
+
+    def send(*args):
+        seen.append(s.iter)
+        if seen.count(4) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return forward(*args)
+
+    s.test_nets[0].loss = send
+    assert s.solve(signals=True) is False
+    assert s.iter == 4
+    t = Solver(path)
+    t.restore("latest")
+    assert t.solve()
+    same(everything(t), everything(whole))
+
+
+def test_a_failing_log_is_told_once(tmp_path, caplog):
+    caplog.set_level(logging.ERROR)
+    s = Solver(write(tmp_path, display=1, max_iter=3), out=tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "log.jsonl").mkdir()
+    assert s.solve()
+    assert caplog.text.count("training goes on without it") == 1
