@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from netspec import schema
@@ -119,7 +119,7 @@ def _says_default(message: Any, descriptor: Any, value: Value) -> bool:
     return value == getattr(_empty(type(message)), descriptor.name)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _empty(cls: Any) -> Any:
     return cls()
 
@@ -173,7 +173,7 @@ def _scalar(descriptor: Any, value: Value) -> Value:
     return float(float_text(value)) if isinstance(value, float) else value
 
 
-@lru_cache(maxsize=None)
+@cache
 def default(path: str, type: str) -> Value:
     """What a field of a type's layer means where it is not given; None if the schema does not say."""
     if path == "loss_param.normalization":

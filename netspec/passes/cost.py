@@ -1,6 +1,7 @@
 """cost: what each layer computes and holds, and the memory of all activations.
 
-1. Parameters count once, for the layer that owns them.
+1. Parameters count once, for the layer that owns them. Multiply-accumulates are those of layers with parameters, as
+   they are usually counted: pooling and LRN are left out.
 2. A top written in place, or one that shares its bottom's memory (Split, Reshape, ...), holds no memory of its own.
 3. Training keeps every value, and its gradient where one flows; testing frees a value after its last reader.
 
@@ -36,9 +37,10 @@ def cost(bound: Bound, shapes: Mapping[Blob, Shape], table: Sequence[Parameter])
         if entry.owner == position:
             params[entry.layer] += prod(entry.blob.shape)
     rows = []
+    weighted = {entry.layer for entry in table}
     for n, (spec, layer) in enumerate(bound):
         with blame(spec):
-            macs = layer.macs([shapes[b] for b in spec.bottoms], [shapes[t] for t in spec.tops])
+            macs = layer.macs([shapes[b] for b in spec.bottoms], [shapes[t] for t in spec.tops]) if n in weighted else 0
         memory = sum(4 * prod(shapes[t]) for t in own_memory(spec, layer))
         rows.append(Cost(params[n], macs, memory))
     return tuple(rows)

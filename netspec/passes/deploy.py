@@ -7,7 +7,8 @@
 4. Data layers become Input layers, as in `data_to_input`, of one image, or of the ten crops of one where they crop. The
    Input of a Python data layer is named `input`.
 5. Dropout goes, for it does nothing in testing; before an InnerProduct it stays, as published classifiers have it.
-6. Phase rules and loss weights go. Names stay, so that weights load.
+6. Phase rules, loss weights and fillers go; a layer all of whose blobs are frozen (lr_mult 0) keeps its fillers, which
+   are its values. Names stay, so that weights load.
 """
 
 from __future__ import annotations
@@ -27,6 +28,16 @@ ACTIVATIONS = {"SoftmaxWithLoss": ("Softmax", "softmax_param"), "SigmoidCrossEnt
 MEASURES = ("Accuracy", "Silence", "HDF5Output")
 # Settings that a net without training or phases does not need.
 TRAINING = ("include", "exclude", "loss_weight", "propagate_down", "phase")
+FILLERS = {"weight_filler", "bias_filler", "filler"}
+LEARNED = (
+    "convolution_param",
+    "inner_product_param",
+    "scale_param",
+    "bias_param",
+    "embed_param",
+    "recurrent_param",
+    "prelu_param",
+)
 CROPS = 10
 
 
@@ -47,8 +58,8 @@ def deploy(graph: Graph, shapes: Mapping[str, Shape] | None = None, raw: bool = 
 
 
 def is_loss(spec: LayerSpec) -> bool:
-    """A loss layer, or one with a loss_weight and no reader in mind."""
-    return layer_class(spec.type).loss
+    """Whether a layer is one of the losses."""
+    return bool(spec.bottoms) and layer_class(spec.type).loss
 
 
 def weight(spec: LayerSpec) -> float:
@@ -117,4 +128,9 @@ def plain(spec: LayerSpec) -> LayerSpec:
     proto.CopyFrom(spec.proto)
     for field in TRAINING:
         proto.ClearField(field)
+    if not len(proto.param) or any(param.lr_mult for param in proto.param):
+        for descriptor, settings in proto.ListFields():
+            if descriptor.message_type is not None and descriptor.name in LEARNED:
+                for field in FILLERS.intersection(settings.DESCRIPTOR.fields_by_name):
+                    settings.ClearField(field)
     return replace(spec, proto=proto)
