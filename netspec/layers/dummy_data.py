@@ -28,9 +28,7 @@ class DummyData(Layer):
     def setup(self) -> None:
         tops, fillers = len(self.proto.top), list(self.p.data_filler)
         if len(fillers) not in (0, 1, tops):
-            raise self.fail(
-                f"{len(fillers)} data_filler for {tops} tops; give none, one, or one per top", "data_filler"
-            )
+            raise self.fail(f"{len(fillers)} data_filler for {tops} tops; give one, or one per top", "data_filler")
         self.fillers = (fillers or [schema.new("FillerParameter")]) * (1 if len(fillers) == tops else tops)
         self.constant: dict[int, torch.Tensor] = {}
         if any(len(getattr(self.p, field)) for field in LEGACY):

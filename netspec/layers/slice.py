@@ -42,7 +42,7 @@ class Slice(Layer):
         if self.points:
             if self.points[-1] > size:
                 raise self.fail(
-                    f"slice_point {self.points[-1]} exceeds axis {self.axis} of {list(shape)}", "slice_point"
+                    f"slice_point {self.points[-1]} exceeds the {size} values of {list(shape)}", "slice_point"
                 )
             return [b - a for a, b in zip((0, *self.points), (*self.points, size), strict=True)]
         if size % tops:

@@ -38,6 +38,6 @@ def loss_weights(bound: Bound) -> dict[Blob, LossWeight]:
 def weights(spec: LayerSpec, layer: Layer) -> list[float]:
     """What is written, or the default, for as many tops as it says."""
     written = list(spec.proto.loss_weight)
-    if written and len(written) != len(spec.proto.top):
-        raise spec.error(f"loss_weight is given {len(written)} times for {len(spec.proto.top)} tops", "loss_weight")
+    if written and len(written) != len(spec.tops):
+        raise spec.error(f"loss_weight is given {len(written)} times for {len(spec.tops)} tops", "loss_weight")
     return written or ([1.0] if layer.loss else [])
