@@ -28,8 +28,8 @@ def read_labels(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Labels as indices along `axis` (of size 1 there), and which of them count: None is all.
 
-    An ignored label stands as some index within the classes. A label outside them is an error, but while a CUDA graph
-    is captured nothing can be read back, and it stands as the nearest class.
+    An ignored label stands as some index within the classes. A label outside them is an error, but while the net is
+    traced or captured as a CUDA graph nothing can be read back, and it stands as the nearest class.
     """
     classes = scores.shape[axis]
     shape = [*scores.shape]
@@ -37,7 +37,8 @@ def read_labels(
     index = label.detach().reshape(shape).long()
     counted = None if ignore is None else index != ignore
     target = index.clamp(0, classes - 1)
-    if not (index.is_cuda and torch.cuda.is_current_stream_capturing()):
+    traced = torch.compiler.is_compiling() or (index.is_cuda and torch.cuda.is_current_stream_capturing())
+    if not traced:
         outside = index != target if counted is None else (index != target) & counted
         if outside.any():
             value = index[outside][0].item()

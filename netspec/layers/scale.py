@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from math import prod
+from typing import Any
 
 from netspec import schema
 from netspec.ir.coords import IDENTITY, CoordMap
@@ -20,8 +22,8 @@ class Scale(AlongAxes):
     Shapes: any, and on demand one that matches it from `axis` on -> the first.
     Blobs: weight (unless bottom 1 is the factor; 1 without a filler), bias (with bias_term; 0 without a filler).
     Errors: num_axes below -1; an axis outside the bottom; a factor that reaches past it or does not match.
-    Source: Caffe's Scale. Its gradient adds up over passes like any other (in Caffe that of a factor which no axis comes
-        before, or of as many values as the bottom, is overwritten).
+    Source: Caffe's Scale. As there, the gradient of a learned factor of as many values as the bottom, or of several
+        that nothing comes before (one image, a factor per channel), is that of the last pass: it does not add up.
     """
 
     settings = "scale_param"
@@ -35,16 +37,43 @@ class Scale(AlongAxes):
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         x = bottoms[0]
-        factor = self.spread((bottoms[1:] + params)[0], bottoms)
+        factor = (bottoms[1:] + params)[0]
+        learned = torch.is_grad_enabled() and factor.requires_grad
+        if learned and len(bottoms) == 1 and factor.is_leaf and self.forgets(tuple(x.shape)):
+            factor = _last_gradient()(factor)
+        factor = self.spread(factor, bottoms)
         bias = self.spread(params[-1], bottoms) if self.p.bias_term else None
-        keeps_x = torch.is_grad_enabled() and factor.requires_grad
-        if self.overwrite and not keeps_x:
+        if self.overwrite and not learned:
             y = x.mul_(factor)
             return [y if bias is None else y.add_(bias)]
         return [x * factor if bias is None else torch.addcmul(bias, x, factor)]
+
+    def forgets(self, bottom: Shape) -> bool:
+        """Whether a pass replaces the gradient of the learned factor where others add to it."""
+        axis, shape = self.cover([bottom])
+        return prod(shape) == prod(bottom) or (prod(bottom[:axis]) == 1 and prod(shape) > 1)
 
     def coord_map(self) -> CoordMap:
         return IDENTITY
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return prod(tops[0])
+
+
+@lru_cache(maxsize=1)
+def _last_gradient() -> Any:
+    """A parameter as it is; its earlier gradient is cleared when a new one arrives."""
+
+    class LastGradient(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, parameter: torch.Tensor) -> torch.Tensor:
+            ctx.parameter = parameter
+            return parameter.view_as(parameter)
+
+        @staticmethod
+        def backward(ctx: Any, *grads: torch.Tensor) -> torch.Tensor:
+            if ctx.parameter.grad is not None:
+                ctx.parameter.grad.detach().zero_()
+            return grads[0]
+
+    return LastGradient.apply

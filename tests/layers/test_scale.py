@@ -57,3 +57,17 @@ def test_in_place_takes_the_memory_when_the_gradient_permits(learned):
     assert (top.data_ptr() == x.data_ptr()) is not learned
     assert torch.allclose(top, before * factor[:, None, None] + bias[:, None, None], atol=1e-6)
     assert torch.allclose(seed.grad, factor.detach()[:, None, None].expand_as(seed))
+
+
+@pytest.mark.parametrize(
+    ("shape", "settings", "passes"),
+    [((2, 3, 2), "", 2), ((1, 3, 2), "", 1), ((2, 3), "axis: 0 num_axes: 2", 1), ((1, 3, 2), "num_axes: 0", 2)],
+)
+def test_gradient_of_the_factor_over_two_passes(shape, settings, passes):
+    one = net("Scale", f"scale_param {{ {settings} }}", [shape])
+    x = torch.randn(shape)
+    (factor,) = one.parameters()
+    one(b0=x)["t0"].sum().backward()
+    first = factor.grad.clone()
+    one(b0=x)["t0"].sum().backward()
+    assert torch.allclose(factor.grad, passes * first)
