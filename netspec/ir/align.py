@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from netspec.ir.canonical import Value, canonical, fields
 from netspec.ir.graph import Graph
 
-# Weights of likeness: same readers, same sources, same settings, similar name, similar place in the file. Readers
-# outweigh sources: what a layer is for is told by who reads it.
-READERS, SOURCES, FIELDS, NAME, PLACE = 0.33, 0.28, 0.17, 0.12, 0.1
+# Weights of likeness: same readers, same sources, same settings, similar name, similar place in the file, same blob.
+# Readers outweigh sources: what a layer is for is told by who reads it.
+READERS, SOURCES, FIELDS, NAME, PLACE, BLOB = 0.3, 0.27, 0.15, 0.1, 0.1, 0.08
 ENOUGH = 0.5
 # Neighbours looked at per layer, so that a blob with thousands of readers stays cheap.
 MOST = 24
@@ -176,6 +176,7 @@ class _Matching:
             + SOURCES * self.same_sources(a.sources[i][:MOST], b.sources[j][:MOST])
             + FIELDS * same_fields(a.fields[i], b.fields[j])
             + NAME * similar(a.names[i], b.names[j])
+            + BLOB * (a.first_top(i) == b.first_top(j))
             + PLACE * (1 - abs(i / len(a.names) - j / len(b.names)))
         )
 
