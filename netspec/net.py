@@ -42,14 +42,17 @@ class Step:
     """The declared shapes of its parameter blobs; a permissively shared one is stored in another."""
     gradient: tuple[bool, ...]
     """Which bottoms take a gradient."""
+    learns: tuple[bool, ...]
+    """Which parameter blobs take a gradient from this layer; a sharer may learn what another only reads."""
     checked: set[tuple[Shape, ...]] = field(default_factory=set)
 
     def params(self) -> list[Tensor]:
+        """The blobs as this layer sees them."""
         if self.blobs is None:
             return []
-        return [
-            p if p.shape == shape else p.view(shape) for p, shape in zip(self.blobs.blobs(), self.shapes, strict=True)
-        ]
+        rows = zip(self.blobs.blobs(), self.shapes, self.learns, strict=True)
+        shaped = [(p if p.shape == shape else p.view(shape), learns) for p, shape, learns in rows]
+        return [p if learns or not p.requires_grad else p.detach() for p, learns in shaped]
 
     def check(self, key: tuple[Shape, ...]) -> None:
         """Applies the shape rule, once per combination of shapes; parameter blobs must fit the new shapes too."""
@@ -81,9 +84,12 @@ class Loss:
     value: Tensor
     blobs: tuple[Tensor, ...]
     gradients: tuple[Tensor, ...]
+    refused: tuple[SpecError, ...] = ()
 
     def backward(self) -> None:
-        """Adds the gradient of the loss to every parameter's `grad`."""
+        """Adds the gradient of the loss to every parameter's `grad`; raises where a layer refuses one."""
+        if self.refused:
+            raise self.refused[0]
         if self.blobs:
             torch.autograd.backward(self.blobs, self.gradients)
 
@@ -115,7 +121,7 @@ class Net(nn.Module):
         for position, entry in enumerate(self.table):
             spec = self.graph.layers[entry.layer]
             if entry.owner == position:
-                learned = self.needs.params[entry.layer][entry.index]
+                learned = any(self.needs.params[p.layer][p.index] for p in self.table if p.owner == position)
                 with blame(spec):
                     made[position] = nn.Parameter(first_values(spec, entry), requires_grad=learned)
             holder = holders.setdefault(entry.layer, LayerBlobs())
@@ -129,6 +135,7 @@ class Net(nn.Module):
                 holders.get(number),
                 tuple(p.blob.shape for p in self.table if p.layer == number),
                 self.needs.bottoms[number],
+                self.needs.params[number],
             )
             for number, (spec, layer) in enumerate(self.bound)
         ]
@@ -163,7 +170,7 @@ class Net(nn.Module):
             if weight.gradient and values[blob].requires_grad:
                 back.append(values[blob])
                 gradients.append(torch.full_like(values[blob], weight.gradient))
-        return Loss(total, tuple(back), tuple(gradients)), values
+        return Loss(total, tuple(back), tuple(gradients), self.needs.refused), values
 
     def run(self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
         """The wanted values; every other one is freed after its last reader."""

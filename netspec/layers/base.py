@@ -6,8 +6,7 @@ it gets its own message, the context the net is built in, and its bottoms.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -163,7 +162,6 @@ class DataLayer(Layer, abstract=True):
 
 
 registry: dict[str, type[Layer]] = {}
-Checker = Callable[[Sequence[Shape]], None]
 
 
 def _register(cls: type[Layer]) -> None:
@@ -171,11 +169,6 @@ def _register(cls: type[Layer]) -> None:
     if known is not None and known.__module__ != cls.__module__:
         raise TypeError(f"layer type '{cls.type}' is defined in {known.__module__} and {cls.__module__}")
     registry[cls.type] = cls
-
-
-def snake(name: str) -> str:
-    """The file that holds a type: SoftmaxWithLoss -> softmax_with_loss."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def count(shape: Sequence[int], start: int = 0, end: int | None = None) -> int:
