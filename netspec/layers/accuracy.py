@@ -23,6 +23,7 @@ class Accuracy(Layer):
     settings = "accuracy_param"
     bottoms = (2, 2)
     tops = (1, 2)
+    refuses = True
 
     def setup(self) -> None:
         self.ignore: int | None = self.p.ignore_label if self.p.HasField("ignore_label") else None

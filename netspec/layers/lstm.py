@@ -24,6 +24,7 @@ class LSTM(Recurrent):
     """
 
     states = 2
+    unasked = True
 
     def params(self, bottoms: Sequence[Shape]) -> list[ParamBlob]:
         d = self.p.num_output

@@ -21,6 +21,8 @@ class RNN(Recurrent):
     Source: Caffe's RNN. No gradient flows to cont, to the initial state or from the final one.
     """
 
+    unasked = True
+
     def params(self, bottoms: Sequence[Shape]) -> list[ParamBlob]:
         d = self.p.num_output
         square = [ParamBlob(name, (d, d), self.p.weight_filler) for name in ("weight_hh", "weight_ho")]
