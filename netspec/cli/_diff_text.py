@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -82,9 +82,9 @@ def changes_text(comparison: Comparison, context: bool = True) -> list[Any]:
 
 
 def explained(comparison: Comparison) -> list[Change]:
-    """Rewirings and tops that are all that happened to their layer, and follow from what happened to others."""
-    count = Counter(change.at for change in comparison.changes)
-    return [c for c in comparison.changes if c.kind in ("rewired", "tops") and c.because and count[c.at] == 1]
+    """Rewirings and tops that follow from what happened to other layers, where nothing else happened to their own."""
+    own = {change.at for change in comparison.changes if not change.because}
+    return [c for c in comparison.changes if c.because and c.at not in own]
 
 
 class _Story:

@@ -11,7 +11,7 @@ A change's `kind` says what `old` and `new` are:
              None is not given and without a default
     rewired  the bottoms read other values (`Wire`); `because` names the added and removed layers that explain it
     tops     the blobs the layer makes have other names, or it makes more or fewer; `because` names the layers whose
-             renamed blobs a layer in place follows
+             blobs a layer in place overwrites and so follows
 
 Wiring is compared by value: a blob renamed together with its readers is one `tops` of its maker. Applying all
 changes to the first graph gives the second (`netspec.ir.apply`), and swapping the graphs mirrors each change.
@@ -216,13 +216,8 @@ class _Comparer:
             yield replace(change, kind="rewired", old=old, new=new, because=self.cause(a, b))
         tops = tuple(tuple(t.name for t in own_tops(spec)) for spec in (a, b))
         if tops[0] != tops[1]:
-            because = self.followed(a, b) if in_place(a) and in_place(b) else ()
-            yield replace(change, kind="tops", old=tops[0], new=tops[1], because=because)
-
-    def followed(self, a: LayerSpec, b: LayerSpec) -> tuple[str, ...]:
-        """Whose blobs a layer in place follows; empty if it reads other values than before."""
-        same = tuple(self.value.get(v) for v in a.bottoms) == b.bottoms
-        return tuple(sorted({self.made_b[v].name for v in b.bottoms})) if same else ()
+            makers = {self.made_b[v].name for v in b.bottoms} if in_place(a) and in_place(b) else set()
+            yield replace(change, kind="tops", old=tops[0], new=tops[1], because=tuple(sorted(makers)))
 
     def wires(self, spec: LayerSpec, made: dict[Blob, LayerSpec]) -> tuple[Wire, ...]:
         return tuple(Wire(v.name, made[v].name) for v in spec.bottoms)

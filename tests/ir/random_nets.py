@@ -130,6 +130,8 @@ def remove(draw: st.DrawFn, net: Any, n: int) -> None:
     """A layer goes; who read its blob reads its first bottom."""
     at, gone = pick(draw, net)
     top, bottom = gone.top[0], gone.bottom[0]
+    overwritten = any(top in other.top for other in net.layer[at + 1 :])
+    assume(not overwritten or sum(bottom in other.bottom for other in net.layer) == 1)
     for layer in net.layer[at + 1 :]:
         layer.bottom[:] = [bottom if b == top else b for b in layer.bottom]
         layer.top[:] = [bottom if t == top else t for t in layer.top]
