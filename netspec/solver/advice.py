@@ -53,7 +53,7 @@ class Advice:
                 f"the loss is {loss} at iteration {iteration}: training has diverged. Go back to a snapshot from "
                 f"before, lower base_lr ({self.param.base_lr:g}) by a factor of 10, or give clip_gradients",
             )
-        elif loss >= SATURATED and any(saturated(self.net, b, values[b]) for b in self.net.losses):
+        elif any(saturated(self.net, b, values[b]) for b in self.net.losses):
             self._once(
                 "saturated",
                 f"the loss is 87.3365 = -log(FLT_MIN) at iteration {iteration}: the net gives every label "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Mapping
@@ -67,7 +68,7 @@ class JsonLog:
     def write(self, record: Mapping[str, Any]) -> None:
         """Appends one object; where that fails, the run is told once and goes on."""
         try:
-            line = json.dumps({k: v for k, v in record.items() if v is not None}) + "\n"
+            line = json.dumps(plain(record), allow_nan=False) + "\n"
             with open(self.path, "a+b") as file:
                 file.write(("\n" if self._cut(file) else "").encode() + line.encode())
             self.failed = False
@@ -83,6 +84,15 @@ class JsonLog:
             return False
         file.seek(-1, os.SEEK_END)
         return file.read(1) != b"\n"
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON has it: null for nan and infinities."""
+    if isinstance(value, Mapping):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def output_lines(word: str, outputs: list[tuple[str, list[float], float]]) -> list[str]:

@@ -7,15 +7,44 @@ rank 0's are the ones that are saved.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from netspec.errors import SpecError
+
 BUCKET = 1 << 25
 """Values sent at once."""
+
+
+@contextmanager
+def joined(device: str | torch.device, environment: Mapping[str, str] = os.environ) -> Iterator[torch.device]:
+    """Joins the peers that torchrun started, if it did; the device of this process: on GPUs, one each.
+
+    Without torchrun, the device as given. NCCL connects GPUs, gloo CPUs.
+    """
+    device = torch.device(device)
+    if "WORLD_SIZE" not in environment or dist.is_initialized():
+        yield device
+        return
+    if device.type == "cuda":
+        local = int(environment.get("LOCAL_RANK", "0"))
+        if local >= torch.cuda.device_count():
+            raise SpecError(
+                f"process {local} of this machine has no GPU of its own: {torch.cuda.device_count()} are here"
+            )
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield device
+    finally:
+        dist.destroy_process_group()
 
 
 class Ranks:

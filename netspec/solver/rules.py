@@ -16,8 +16,10 @@ The rate is inside the velocity of SGD and Nesterov: a rate that changes acts on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from math import sqrt
 from typing import Any, ClassVar
 
@@ -29,8 +31,9 @@ from netspec.errors import SpecError, suggestion
 Tensors = list[Tensor]
 kernels: Any = torch
 """torch's multi-tensor functions, which its type stubs leave out."""
-PIECE = 1 << 17
-"""Values worked on at a time on the CPU, so that they are still in the cache for the next operation."""
+PIECE = 24576
+"""Values worked on at a time on the CPU: few enough to be in the cache still for the next operation, and for torch to
+leave each operation to the thread that asks for it."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,14 @@ class Rule:
 
     def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
         """Changes weights and history in place; gradients are used up."""
-        for w, g, *h in pieces(weights, grads, *history):
+
+        def work(w: Tensors, g: Tensors, *h: Tensors) -> None:
             kernels._foreach_mul_(g, move.scale)
             if move.decay:
                 kernels._foreach_add_(g, w, alpha=move.decay)
-            self.formula(w, g, h, move)
+            self.formula(w, g, list(h), move)
+
+        on_pieces(work, weights, grads, *history)
 
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
         """The rule itself, decay already in g."""
@@ -271,9 +277,13 @@ class Update:
 
     def _apply(self, tensors: Tensors, grads: Tensors, history: list[list[Tensor]], move: Move, keep: bool) -> None:
         if (self.l1 and move.decay) or keep:
-            for w, g in pieces(tensors, grads):
-                kernels._foreach_mul_(g, move.scale)
-                kernels._foreach_add_(g, kernels._foreach_sign(w) if self.l1 else w, alpha=move.decay)
+            scale, decay = move.scale, move.decay
+
+            def regularise(w: Tensors, g: Tensors) -> None:
+                kernels._foreach_mul_(g, scale)
+                kernels._foreach_add_(g, kernels._foreach_sign(w) if self.l1 else w, alpha=decay)
+
+            on_pieces(regularise, tensors, grads)
             move = Move(move.rate, 0.0, 1.0, move.iteration)
         if not keep:
             return self.rule.move(tensors, grads, history, move)
@@ -305,6 +315,26 @@ class Update:
         for mine, theirs in zip(flat, blobs, strict=True):
             if mine is not None:
                 mine.copy_(torch.as_tensor(theirs).view(mine.shape))
+
+
+def on_pieces(work: Callable[..., None], *lists: Tensors) -> None:
+    """`work(*lists)`, on the CPU piece by piece in as many threads as torch has."""
+    jobs, threads = list(pieces(*lists)), torch.get_num_threads()
+    if len(jobs) < 2 or threads < 2:
+        for job in jobs:
+            work(*job)
+        return
+
+    def several(first: int) -> None:
+        for job in jobs[first::threads]:
+            work(*job)
+
+    list(pool(threads).map(several, range(threads)))
+
+
+@lru_cache(maxsize=1)
+def pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="netspec-update")
 
 
 def pieces(*lists: Tensors) -> Iterator[list[list[Tensor]]]:

@@ -87,7 +87,7 @@ class Solver:
         self.tests: dict[int, dict[str, Any]] = {}
         """What each test net gave last: iteration, loss, outputs, scores."""
         self._seed(seed)
-        self._make_nets(context or Context(rank=self.ranks.rank, world=self.ranks.world))
+        self._make_nets(replace(context or Context(), rank=self.ranks.rank, world=self.ranks.world))
         self._load(settings.weight_files(self.document, weights), interp)
         self.update = Update(self.document, self.learned())
         self.snapshots = Snapshots(settings.prefix(self.document, out), self._end(), keep)
@@ -103,9 +103,14 @@ class Solver:
     # -- making
 
     def _seed(self, seed: int | None) -> None:
-        """random_seed: the same for all ranks while nets are made, then one each."""
+        """random_seed: the same for all ranks while nets are made, then one each.
+
+        Several ranks always have one: they share out one order of the data.
+        """
         if seed is None and self.param.random_seed >= 0:
             seed = self.param.random_seed
+        if seed is None and self.ranks.world > 1:
+            seed = self.ranks.gather(time.time_ns() % 2**31)[0]
         self.seed = seed
         if seed is not None:
             set_seed(seed)
@@ -204,7 +209,6 @@ class Solver:
                 stack.enter_context(self.signals)
             say("solver.cpp:289", f"Solving {self.net.graph.name}")
             say("solver.cpp:290", f"Learning Rate Policy: {self.param.lr_policy}")
-            self.interrupted = False
             self.step(self.param.max_iter - self.iter if iterations is None else iterations)
             return self._finish()
 
@@ -225,6 +229,7 @@ class Solver:
         return True
 
     def _begin(self) -> None:
+        self.interrupted = False
         if not self._window_holds:
             self._window.clear()
         self._window_holds = False

@@ -52,7 +52,8 @@ layer { name: "noise" type: "DummyData" top: "noise"
 layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "noise" top: "sum" include { phase: TRAIN } }
 layer { name: "sum" type: "Eltwise" bottom: "data" bottom: "data" top: "sum" include { phase: TEST } }
 layer { name: "quiet" type: "Silence" bottom: "noise" include { phase: TEST } }
-layer { name: "conv" type: "Convolution" bottom: "sum" top: "conv" param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }
+layer { name: "conv" type: "Convolution" bottom: "sum" top: "conv"
+  param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }
   convolution_param { num_output: 6 kernel_size: 3 weight_filler { type: "xavier" } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
 layer { name: "drop" type: "Dropout" bottom: "conv" top: "conv" }
@@ -76,7 +77,14 @@ MOMENTUM = {"SGD": 0.9, "Nesterov": 0.9, "AdaGrad": 0, "RMSProp": 0, "AdaDelta":
 
 def solver_text(**fields: Any) -> str:
     """A solver: SGD at 0.05 and the fields given; a field may be a list."""
-    fields = {"base_lr": 0.05, "lr_policy": '"fixed"', "momentum": 0.9, "weight_decay": 0.01, "random_seed": 5, **fields}
+    fields = {
+        "base_lr": 0.05,
+        "lr_policy": '"fixed"',
+        "momentum": 0.9,
+        "weight_decay": 0.01,
+        "random_seed": 5,
+        **fields,
+    }
     several = [(k, one) for k, v in fields.items() for one in (v if isinstance(v, list) else [v])]
     return "\n".join(f"{k}: {v}" for k, v in several if v is not None)
 

@@ -104,12 +104,18 @@ class Case:
         assert len(state.history) == sum("history." in key for key in self.z)
 
 
-@pytest.fixture(params=CASES)
+def having(key: str) -> list[str]:
+    """The cases whose description has a key."""
+    return [name for name in CASES if key in golden_json(f"solvers/{name}/case.json")]
+
+
+@pytest.fixture
 def case(request, tmp_path, monkeypatch) -> Case:
     monkeypatch.chdir(tmp_path)
     return Case(request.param)
 
 
+@pytest.mark.parametrize("case", CASES, indirect=True)
 def test_run(case, caplog):
     case.solver()
     at = case.meta.get("restore", {}).get("iter", 0)
@@ -124,9 +130,8 @@ def test_run(case, caplog):
         case.run(at)
 
 
+@pytest.mark.parametrize("case", having("restore"), indirect=True)
 def test_restore(case):
-    if "restore" not in case.meta:
-        return
     at = case.meta["restore"]["iter"]
     core = case.solver()
     core.restore(case.meta["restore"]["file"])
@@ -153,14 +158,15 @@ def parsed(text: list[str]) -> tuple[list[dict], list[dict]]:
             test.append({"iter": int(m[1]), "net": int(m[2]), "outputs": outputs})
         elif m := re.fullmatch(rf"Test loss: {NUMBER}", line):
             test[-1]["loss"] = float(m[1])
-        elif m := re.fullmatch(rf"    \w+ net output #{len(outputs)}: (\S+) = {NUMBER}(?: \(\* (\S+) = (\S+) loss\))?", line):
+        elif m := re.fullmatch(
+            rf"    \w+ net output #{len(outputs)}: (\S+) = {NUMBER}(?: \(\* (\S+) = (\S+) loss\))?", line
+        ):
             outputs.append([m[1], *(float(x) for x in m.groups()[1:] if x is not None)])
     return list(train.values()), test
 
 
+@pytest.mark.parametrize("case", having("log"), indirect=True)
 def test_log(case, caplog):
-    if "log" not in case.meta:
-        return
     caplog.set_level(logging.INFO)
     case.solver().step(case.meta["iters"])
     train, test = parsed([r.getMessage() for r in caplog.records if r.name == "netspec.solver"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,11 @@ import os, sys
 sys.path.insert(0, {tests!r})
 import numpy as np, torch, torch.distributed as dist
 torch.set_num_threads(1)
-dist.init_process_group("gloo", init_method="file://{folder}/meet", rank=int(sys.argv[1]), world_size={world})
+os.environ.update(RANK=sys.argv[1], WORLD_SIZE="{world}", MASTER_ADDR="127.0.0.1", MASTER_PORT="{port}")
+from netspec.solver.parallel import joined
 from nets import Solver, everything
+peers = joined("cpu")
+peers.__enter__()
 s = Solver({solver!r}, overrides={overrides!r})
 s.step(3)
 s.snapshot()
@@ -30,7 +34,7 @@ assert t.iter == 3
 t.step(2)
 scores = t.test()
 np.savez("{folder}/rank" + sys.argv[1], loss=scores[0]["loss"], smoothed=t.smoothed_loss, **everything(t))
-dist.destroy_process_group()
+peers.__exit__(None, None, None)
 """
 NET = """
 layer { name: "data" type: "DrawnForTests" top: "data" top: "label" }
@@ -43,13 +47,26 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top
 """
 
 
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(("world", "iter_size"), [(2, 1), (2, 2), (4, 1)])
 def test_ranks_are_iter_size(world, iter_size, tmp_path):
-    path = write(tmp_path, NET, test_iter=5, test_interval=100, test_initialization="false", clip_gradients=0.5, average_loss=2)
+    path = write(
+        tmp_path, NET, test_iter=5, test_interval=100, test_initialization="false", clip_gradients=0.5, average_loss=2
+    )
     overrides = {"iter_size": iter_size}
     code = CHILD.format(
-        tests=str(Path(__file__).parent), folder=tmp_path, world=world, solver=path, overrides=overrides
+        tests=str(Path(__file__).parent),
+        folder=tmp_path,
+        world=world,
+        port=free_port(),
+        solver=path,
+        overrides=overrides,
     )
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     runs = [subprocess.Popen([sys.executable, "-c", code, str(r)], env=env) for r in range(world)]

@@ -61,8 +61,16 @@ def test_a_rate_past_max_iter_is_zero():
         ('lr_policy: "fixed"\ndisplay: -1', 3, "display -1 is less than 0"),
         ('lr_policy: "fixed"\ntrain_net: "b"', 3, "net and train_net are given"),
         ('lr_policy: "fixed"\ntest_iter: 2', 3, "needs a test_interval"),
-        ('lr_policy: "fixed"\ntest_interval: 2\ntest_iter: 2\ntest_net: "a"\ntest_net: "b"', 4, "1 times for 2 test nets"),
-        ('lr_policy: "fixed"\ntest_interval: 2\ntest_iter: 2\ntest_state {}\ntest_state {}', 5, "test_state is given 2"),
+        (
+            'lr_policy: "fixed"\ntest_interval: 2\ntest_iter: 2\ntest_net: "a"\ntest_net: "b"',
+            4,
+            "1 times for 2 test nets",
+        ),
+        (
+            'lr_policy: "fixed"\ntest_interval: 2\ntest_iter: 2\ntest_state {}\ntest_state {}',
+            5,
+            "test_state is given 2",
+        ),
         ('lr_policy: "fixed"\nnet_param {}', 3, "net and net_param"),
     ],
 )
@@ -78,7 +86,11 @@ def test_overrides_replace_fields_and_name_what_is_wrong():
     document = text.parse('net: "a" lr_policy: "fixed" base_lr: 1 stepvalue: 3', "s.prototxt", "SolverParameter")
     new = settings.read(document, ["base_lr=1e-10", "lr_policy=multistep", "stepvalue=[10, 20]", "net=b.prototxt"])
     assert new.message.base_lr == pytest.approx(1e-10)
-    assert (new.message.lr_policy, list(new.message.stepvalue), new.message.net) == ("multistep", [10, 20], "b.prototxt")
+    assert (new.message.lr_policy, list(new.message.stepvalue), new.message.net) == (
+        "multistep",
+        [10, 20],
+        "b.prototxt",
+    )
     assert settings.read(document, {"stepvalue": [1, 2], "debug_info": True}).message.debug_info
     assert document.message.base_lr == 1
     for wrong, words in (("bse_lr=1", "did you mean 'base_lr'"), ("base_lr", "field=value"), ("max_iter=x", "integer")):

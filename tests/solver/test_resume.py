@@ -80,7 +80,9 @@ def test_seed_makes_runs_the_same(tmp_path):
     runs.append(Solver(path, seed=1))
     runs[1].step(3)
     same(everything(runs[0]), everything(runs[1]))
-    assert not np.array_equal(everything(Solver(path, seed=2))["conv.weight"], everything(Solver(path, seed=1))["conv.weight"])
+    assert not np.array_equal(
+        everything(Solver(path, seed=2))["conv.weight"], everything(Solver(path, seed=1))["conv.weight"]
+    )
 
 
 def test_latest_is_the_newest_complete_one_and_keep_deletes_others(tmp_path):
@@ -114,7 +116,9 @@ def test_snapshot_diff_stores_what_was_taken_from_the_weights(tmp_path):
     s = Solver(write(tmp_path, snapshot_diff="true"))
     before = s.net.state_dict()["conv.weight"].numpy().copy()
     s.step(1)
-    stored = next(x for x in weights.read(s.snapshots.model(int(Path(s.snapshot()).stem[-1]))).layers if x.name == "conv")
+    stored = next(
+        x for x in weights.read(s.snapshots.model(int(Path(s.snapshot()).stem[-1]))).layers if x.name == "conv"
+    )
     np.testing.assert_allclose(stored.diffs[0], before - stored.blobs[0], rtol=1e-3, atol=1e-7)
 
 
@@ -192,7 +196,10 @@ def test_two_runs_under_one_prefix(tmp_path):
     path = write(tmp_path, max_iter=2)
     s = Solver(path)
     lock = Path(f"{s.snapshots.prefix}.lock")
-    with snapshots.RunLock(str(lock)), pytest.raises(SpecError, match=f"another run .process {os.getpid()}. is writing"):
+    with (
+        snapshots.RunLock(str(lock)),
+        pytest.raises(SpecError, match=f"another run .process {os.getpid()}. is writing"),
+    ):
         s.solve()
     assert not lock.exists()
     lock.write_text("1\n")  # what a killed run leaves: nobody holds it

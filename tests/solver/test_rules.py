@@ -71,14 +71,17 @@ def test_rules_follow_the_formulas(kind, seed, momentum, decay, norm, clip, divi
     draw = np.random.default_rng(seed)
     multipliers = [(1, 1), (2, 0), (0, 1), (0.5, 3)]
     start = [draw.normal(size=(3, 5)).astype("f4") for _ in multipliers]
-    learned = [Learned(str(i), torch.nn.Parameter(torch.tensor(w)), *m) for i, (w, m) in enumerate(zip(start, multipliers))]
+    learned = [
+        Learned(str(i), torch.nn.Parameter(torch.tensor(w)), *m)
+        for i, (w, m) in enumerate(zip(start, multipliers, strict=True))
+    ]
     update = Update(doc, learned)
     weights = [w.astype("f8") for w in start]
     history = [[np.zeros(w.shape) for _ in range(update.rule.sets)] for w in start]
     for t in range(1, 5):
         grads = [draw.normal(size=(3, 5)).astype("f4") for _ in start]
         rate = 0.1 / t
-        for p, g in zip(learned, grads):
+        for p, g in zip(learned, grads, strict=True):
             p.tensor.grad = torch.tensor(g)
         update.apply(rate, t - 1, divisor, keep)
         norm_all = math.sqrt(sum(float((g.astype("f8") ** 2).sum()) for g in grads))

@@ -54,7 +54,9 @@ def test_iter_size_k_of_batch_b_is_one_batch_of_kb(k, b, kind, how, seed):
     draw = np.random.default_rng(seed)
     data = torch.tensor(draw.normal(size=(5, k * b, 3)), dtype=torch.float32)
     label = torch.tensor(draw.integers(0, 4, size=(5, k * b)), dtype=torch.float32)
-    parts = iter([{"data": data[i, j : j + b], "label": label[i, j : j + b]} for i in range(5) for j in range(0, k * b, b)])
+    parts = iter(
+        [{"data": data[i, j : j + b], "label": label[i, j : j + b]} for i in range(5) for j in range(0, k * b, b)]
+    )
     whole = iter([{"data": data[i], "label": label[i]} for i in range(5)])
     net = BATCH.replace("LOSS", f"normalization: {how}")
     momentum = 0 if kind == "AdaGrad" else 0.9
@@ -124,7 +126,11 @@ def test_states_choose_layers_and_test_nets_share_weights(tmp_path):
 def test_train_net_param_with_a_test_net_of_its_own(tmp_path):
     (tmp_path / "test.prototxt").write_text(NET)
     s = solver(
-        NET, test_net=f'"{tmp_path}/test.prototxt"', test_iter=[1, 1], test_interval=2, snapshot_prefix=f'"{tmp_path}/s"'
+        NET,
+        test_net=f'"{tmp_path}/test.prototxt"',
+        test_iter=[1, 1],
+        test_interval=2,
+        snapshot_prefix=f'"{tmp_path}/s"',
     )
     assert [n.graph.phase for n in s.test_nets] == ["TEST", "TEST"]
     s.step(3)
@@ -356,4 +362,3 @@ def test_observe_sees_every_blob():
     s.step(2)
     assert len(seen) == 2
     assert {"data", "conv", "score", "loss"} <= seen[0]
-
