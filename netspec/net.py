@@ -272,6 +272,8 @@ def first_values(spec: LayerSpec, entry: Parameter) -> Tensor:
     """What the net file itself holds for the blob, else what its filler gives."""
     value = torch.empty(entry.blob.shape)
     if not spec.proto.blobs:
+        if entry.blob.value is not None:
+            return value.copy_(torch.from_numpy(np.asarray(entry.blob.value, np.float32)))
         fill(value, entry.blob.filler)
         return value
     if entry.index >= len(spec.proto.blobs):

@@ -49,6 +49,8 @@ class ParamBlob:
     shape: Shape
     filler: Any = field(default_factory=lambda: schema.FillerParameter())
     learn: bool = True
+    value: Any = field(default=None, compare=False)
+    """What the blob starts from, an array, in place of what the filler gives."""
 
 
 class Layer:
@@ -70,6 +72,8 @@ class Layer:
     """The top is new memory which this layer's backward does not need: a later layer may overwrite it."""
     aliases: ClassVar[bool] = False
     """A top may share memory with a bottom."""
+    rereads: ClassVar[bool] = False
+    """Caffe's backward reads the bottom's memory again, where a layer in place (itself or a later one) has written."""
     refuses: ClassVar[bool] = False
     """A gradient asked for a bottom that takes none is an error, with force_backward when backward runs. Losses refuse
     without being asked by force_backward; other types give none in silence."""

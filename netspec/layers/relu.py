@@ -17,6 +17,7 @@ class ReLU(Layer):
     """
 
     settings = "relu_param"
+    rereads = True
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]
