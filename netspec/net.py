@@ -11,11 +11,13 @@ from torch import Tensor, nn
 
 from netspec.errors import LayerError, SpecError, suggestion
 from netspec.fillers import fill
+from netspec.halo import Halo
 from netspec.ir.graph import Blob, Graph, LayerSpec, ancestors
 from netspec.layers import Context, Layer
 from netspec.layers.base import DataLayer, Shape
 from netspec.layers.stored import blob_values
 from netspec.passes.bind import Bound, bind, blame
+from netspec.passes.halo_elision import halo_elision
 from netspec.passes.infer_shapes import check_size, infer_shapes
 from netspec.passes.loss_weights import loss_weights
 from netspec.passes.needs_backward import needs_backward
@@ -114,6 +116,8 @@ class Net(nn.Module):
         self.last = self.graph.last()
         self._plans: dict[tuple[Blob, ...], list[tuple[int, list[Blob]]]] = {}
         mark_overwrites(self.bound)
+        chains = () if "halo_elision" in self.context.no_pass else halo_elision(self.bound)
+        self.halos = {chain.layers[0]: Halo(chain) for chain in chains}
 
     def _make_steps(self) -> list[Step]:
         made: dict[int, nn.Parameter] = {}
@@ -175,9 +179,14 @@ class Net(nn.Module):
     def run(self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
         """The wanted values; every other one is freed after its last reader."""
         values: dict[Blob, Tensor] = {}
+        done: set[int] = set()
         for number, free in self._plan(tuple(wanted)):
             step = self.steps[number]
-            if step.spec.type == "Input":
+            if number in self.halos:
+                done |= self._run_halo(self.halos[number], tuple(wanted), values)
+            if number in done:
+                pass
+            elif step.spec.type == "Input":
                 values.update(self._given(step, inputs))
             else:
                 tops = step.run([values[b] for b in step.spec.bottoms])
@@ -186,8 +195,20 @@ class Net(nn.Module):
                 values.update(zip(step.spec.tops, tops, strict=True))
                 del tops
             for blob in free:
-                del values[blob]
+                values.pop(blob, None)
         return values
+
+    def _run_halo(self, halo: Halo, wanted: tuple[Blob, ...], values: dict[Blob, Tensor]) -> set[int]:
+        """Runs the first layers of a chain together where that pays; the layers that need not run any more."""
+        members = halo.chain.layers
+        planned = [number for number, _ in self._plan(wanted)]
+        steps = [self.steps[n] for n in members if n in planned]
+        read = {b for n in planned if n not in members for b in self.graph.layers[n].bottoms}
+        made = halo.run(steps, values[halo.chain.source], read.union(wanted))
+        if made is None:
+            return set()
+        values.update(made[0])
+        return set(members[: made[1]])
 
     def _given(self, step: Step, inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
         out = {}

@@ -19,6 +19,8 @@ from netspec.ir.coords import CoordMap
 if TYPE_CHECKING:
     import torch
 
+    from netspec.layers.spatial import Window
+
 Shape = tuple[int, ...]
 INT_MAX = 2**31 - 1
 
@@ -36,6 +38,8 @@ class Context:
     world: int = 1
     seed: int | None = None
     """Decides what data layers draw at random; without it torch's own seed does."""
+    no_pass: frozenset[str] = frozenset()
+    """Passes that are switched off, by name."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,18 @@ class Layer:
     def reach(self) -> tuple[int, ...]:
         """How many bottom cells one top cell sees, per spatial axis; one number stands for all."""
         return (1,)
+
+    def pixelwise(self) -> bool:
+        """Whether the top at a place depends on the bottom at that place alone, and in the same way everywhere."""
+        return False
+
+    def sliding(self) -> Window | None:
+        """The window over two spatial axes, where the layer slides one over N x C x H x W and treats all places alike."""
+        return None
+
+    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, int]) -> torch.Tensor:
+        """The top of a bottom with another padding than the declared one; for layers that have `sliding`."""
+        raise NotImplementedError
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         """Multiply-accumulates of one forward pass."""

@@ -60,3 +60,6 @@ class BatchNorm(Layer):
 
     def coord_map(self) -> CoordMap:
         return IDENTITY
+
+    def pixelwise(self) -> bool:
+        return self.stored

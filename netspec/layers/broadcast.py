@@ -44,3 +44,6 @@ class AlongAxes(Layer, abstract=True):
         """The values with axes of size 1 behind them, so that they broadcast over bottom 0."""
         axis, shape = self.cover([tuple(b.shape) for b in bottoms])
         return values.reshape(*shape, *[1] * (bottoms[0].ndim - axis - len(shape)))
+
+    def pixelwise(self) -> bool:
+        return len(self.proto.bottom) == 1 and self.p.axis == 1 and self.p.num_axes == 1

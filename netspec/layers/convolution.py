@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from netspec.ir.coords import CoordMap
@@ -103,6 +104,14 @@ class Convolution(ConvolutionBase):
 
     def reach(self) -> tuple[int, ...]:
         return declared_window(self).extent()
+
+    def sliding(self) -> Window | None:
+        window = declared_window(self)
+        return window if self.p.axis == 1 and len(window.kernel) == 2 else None
+
+    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, int]) -> torch.Tensor:
+        window = replace(declared_window(self), pad=pad)
+        return self.one(bottom, 1, window, params[0], params[1] if len(params) > 1 else None)
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return sum(

@@ -36,3 +36,6 @@ class Dropout(Layer):
 
     def coord_map(self) -> CoordMap:
         return IDENTITY
+
+    def pixelwise(self) -> bool:
+        return self.phase == "TEST"

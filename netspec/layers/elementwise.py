@@ -26,3 +26,6 @@ class Elementwise(Layer, abstract=True):
 
     def coord_map(self) -> CoordMap:
         return IDENTITY
+
+    def pixelwise(self) -> bool:
+        return True

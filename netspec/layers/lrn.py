@@ -48,6 +48,9 @@ class LRN(Layer):
     def coord_map(self) -> CoordMap:
         return IDENTITY
 
+    def pixelwise(self) -> bool:
+        return not self.within
+
     def reach(self) -> tuple[int, ...]:
         return (self.size,) if self.within else (1,)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from netspec import schema
@@ -203,3 +204,11 @@ class Pooling(Layer):
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return prod(tops[0]) * prod(self.window(bottoms[0]).kernel) if self.method == "AVE" else 0
+
+    def sliding(self) -> Window | None:
+        single = self.kernel is not None and self.method != "STOCHASTIC" and len(self.proto.top) == 1
+        return self.window(()) if single else None
+
+    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, int]) -> torch.Tensor:
+        window = replace(self.window(()), pad=pad)
+        return pool(self.method, bottom, window, pooled_size(bottom.shape[2:], window))[0]

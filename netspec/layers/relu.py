@@ -30,3 +30,6 @@ class ReLU(Layer):
 
     def coord_map(self) -> CoordMap:
         return IDENTITY
+
+    def pixelwise(self) -> bool:
+        return True

@@ -1,0 +1,172 @@
+"""Runs the chains that passes/halo_elision plans: planes, constants, and the frame from a template."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from netspec.ir.graph import Blob
+from netspec.passes.halo_elision import Chain, Level, Plan, Span, plan, top_sizes
+
+if TYPE_CHECKING:
+    from netspec.net import Step
+
+
+class Halo:
+    """One chain of a net, with its plans by picture size and, for inference, its last templates."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+        self.plans: dict[tuple[int, ...], Plan | None] = {}
+        self.templates: tuple[Any, dict[int, Tensor]] = (None, {})
+
+    def run(self, steps: Sequence[Step], x: Tensor, outside: Collection[Blob]) -> tuple[dict[Blob, Tensor], int] | None:
+        """Whole tops of the chain that `outside` asks for, and how many layers were run; None where it does not pay.
+
+        The last layer run is always among the tops.
+        """
+        found = self.planned(steps, tuple(x.shape))
+        if found is None:
+            return None
+        members = steps[: len(found.rows)]
+        last = len(members) - 1
+        wanted = [i for i, top in enumerate(self.chain.tops[: last + 1]) if top in outside or i == last]
+        consts = constants(members, x)
+        frames = self.framed(members, consts, found, wanted)
+        values: dict[Blob, Tensor] = {}
+        for i, y in enumerate(planes(members, x, consts, found)):
+            if i in wanted:
+                values[self.chain.tops[i]] = whole(frames[i], y, found.rows[i], found.columns[i])
+        return values, len(members)
+
+    def planned(self, steps: Sequence[Step], shape: tuple[int, ...]) -> Plan | None:
+        """The plan for a picture; the shape rules of the layers give the sizes of their tops."""
+        if len(shape) != 4:
+            return None
+        key = (len(steps), *shape)
+        if key not in self.plans:
+            shapes, macs = [shape], []
+            for step in steps:
+                step.check((shapes[-1],))
+                shapes.append(tuple(step.layer.shapes([shapes[-1]])[0]))
+                macs.append(step.layer.macs([shapes[-2]], [shapes[-1]]))
+            self.plans[key] = plan(self.chain, shape[2:], top_sizes(shapes[1:]), macs)
+        return self.plans[key]
+
+    def framed(
+        self, steps: Sequence[Step], consts: Sequence[Tensor], found: Plan, wanted: Sequence[int]
+    ) -> dict[int, Tensor]:
+        """The templates of the wanted tops; kept while gradients are off and the parameters stay as they are."""
+        params = [p for step in steps for p in step.params()]
+        sizes = tuple((r.template, c.template) for r, c in zip(found.rows, found.columns, strict=True))
+        key = None
+        if not torch.is_grad_enabled() and not any(p.is_inference() for p in params):
+            key = (sizes, tuple(wanted), consts[0].dtype, tuple((p.data_ptr(), p._version) for p in params))
+        if key is not None and self.templates[0] == key:
+            return self.templates[1]
+        made = template(steps, consts[0], sizes[0], wanted)
+        if key is not None:
+            self.templates = (key, made)
+        return made
+
+
+def constants(steps: Sequence[Step], x: Tensor) -> list[Tensor]:
+    """What each layer makes of an endless plane of its bottom's constant, 1 x C x 1 x 1; the picture's is 0."""
+    c = x.new_zeros(1, x.shape[1], 1, 1)
+    out = []
+    for step in steps:
+        window = step.layer.sliding()
+        params = step.params()
+        if window is None:
+            c = step.layer.forward([c.clone()], params)[0]
+        else:
+            c = step.layer.slide(c.expand(-1, -1, *window.extent()), params, (0, 0))
+        out.append(c)
+    return out
+
+
+def template(steps: Sequence[Step], first: Tensor, size: tuple[int, int], wanted: Sequence[int]) -> dict[int, Tensor]:
+    """The chain behind its first layer on a plane without a picture."""
+    x = first.expand(-1, -1, *size)
+    made = {0: x} if 0 in wanted else {}
+    for i, step in enumerate(steps[1:], 1):
+        x = run_layer(step, x.clone() if step.layer.overwrite and (i == 1 or i - 1 in wanted) else x)
+        if i in wanted:
+            made[i] = x
+    return made
+
+
+def run_layer(step: Step, x: Tensor) -> Tensor:
+    return step.layer.forward([x], step.params())[0]
+
+
+def planes(steps: Sequence[Step], x: Tensor, consts: Sequence[Tensor], found: Plan) -> Iterator[Tensor]:
+    """Each layer's top within its plane, in turn."""
+    rows, columns = Span(0, x.shape[2]), Span(0, x.shape[3])
+    before = x.new_zeros(1, x.shape[1], 1, 1)
+    for step, const, row, column in zip(steps, consts, found.rows, found.columns, strict=True):
+        x = advance(step, x, (rows, columns), before, const, row, column)
+        rows, columns, before = row.plane, column.plane, const
+        yield x
+
+
+def advance(
+    step: Step, x: Tensor, have: tuple[Span, Span], before: Tensor, const: Tensor, row: Level, column: Level
+) -> Tensor:
+    """One layer on its plane; `before` and `const` are the constants around its bottom and its top."""
+    window = step.layer.sliding()
+    if window is None:
+        return run_layer(step, fit(x, have, (row.plane, column.plane), before))
+    if row.slide.keeps_place and column.slide.keeps_place:
+        x = fit(x, have, (row.plane, column.plane), before)
+        return ring(step.layer.slide(x, step.params(), window.pad), window.pad, const)
+    x = fit(x, have, (row.slide.needs(row.plane), column.slide.needs(column.plane)), before)
+    return step.layer.slide(x, step.params(), (0, 0))
+
+
+def fit(x: Tensor, have: tuple[Span, Span], want: tuple[Span, Span], const: Tensor) -> Tensor:
+    """The same map on another plane: cut, and continued by its constant."""
+    if have == want:
+        return x
+    inner = [Span(max(h.lo, w.lo), min(h.hi, w.hi)) for h, w in zip(have, want, strict=True)]
+    cut = x[:, :, cells(inner[0], have[0]), cells(inner[1], have[1])]
+    if tuple(inner) == want:
+        return cut
+    out = const.expand(x.shape[0], x.shape[1], len(want[0]), len(want[1])).clone(memory_format=torch.contiguous_format)
+    out[:, :, cells(inner[0], want[0]), cells(inner[1], want[1])] = cut
+    return out
+
+
+def cells(span: Span, origin: Span) -> slice:
+    """The span as indices into a tensor that starts at `origin`."""
+    return slice(span.lo - origin.lo, span.hi - origin.lo)
+
+
+def ring(y: Tensor, width: tuple[int, int], const: Tensor) -> Tensor:
+    """Overwrites the edge that zero padding spoiled with the constant it should be."""
+    (top, left), (height, length) = width, y.shape[2:]
+    y[:, :, :top] = const
+    y[:, :, height - top :] = const
+    y[:, :, top : height - top, :left] = const
+    y[:, :, top : height - top, length - left :] = const
+    return y
+
+
+def whole(frame: Tensor, plane: Tensor, row: Level, column: Level) -> Tensor:
+    """The whole top: the template, its constant row and column repeated, and the plane in its place."""
+    full = frame.index_select(2, stretched(row, frame.device)).index_select(3, stretched(column, frame.device))
+    full = full.expand(plane.shape[0], -1, -1, -1)
+    full = full.clone() if plane.shape[0] > 1 else full
+    full[:, :, row.plane.lo : row.plane.hi, column.plane.lo : column.plane.hi] = plane
+    return full
+
+
+def stretched(level: Level, device: torch.device) -> Tensor:
+    """Indices into the template for every cell of the whole axis."""
+    index = torch.arange(level.size, device=device)
+    extra = level.size - level.template
+    first = level.clear.lo
+    return torch.where(index <= first, index, torch.where(index >= first + extra, index - extra, first))
