@@ -53,7 +53,7 @@ class Halo:
                 step.check((shapes[-1],))
                 shapes.append(tuple(step.layer.shapes([shapes[-1]])[0]))
                 macs.append(step.layer.macs([shapes[-2]], [shapes[-1]]))
-            self.plans[key] = plan(self.chain, shape[2:], top_sizes(shapes[1:]), macs)
+            self.plans[key] = plan(self.chain, (shape[2], shape[3]), top_sizes(shapes[1:]), macs)
         return self.plans[key]
 
     def framed(
@@ -145,7 +145,7 @@ def cells(span: Span, origin: Span) -> slice:
     return slice(span.lo - origin.lo, span.hi - origin.lo)
 
 
-def ring(y: Tensor, width: tuple[int, int], const: Tensor) -> Tensor:
+def ring(y: Tensor, width: Sequence[int], const: Tensor) -> Tensor:
     """Overwrites the edge that zero padding spoiled with the constant it should be."""
     (top, left), (height, length) = width, y.shape[2:]
     y[:, :, :top] = const

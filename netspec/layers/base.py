@@ -137,7 +137,7 @@ class Layer:
         """The window over two spatial axes, where the layer slides one over N x C x H x W and treats all places alike."""
         return None
 
-    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, int]) -> torch.Tensor:
+    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, ...]) -> torch.Tensor:
         """The top of a bottom with another padding than the declared one; for layers that have `sliding`."""
         raise NotImplementedError
 

@@ -109,7 +109,7 @@ class Convolution(ConvolutionBase):
         window = declared_window(self)
         return window if self.p.axis == 1 and len(window.kernel) == 2 else None
 
-    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, int]) -> torch.Tensor:
+    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, ...]) -> torch.Tensor:
         window = replace(declared_window(self), pad=pad)
         return self.one(bottom, 1, window, params[0], params[1] if len(params) > 1 else None)
 

@@ -209,6 +209,6 @@ class Pooling(Layer):
         single = self.kernel is not None and self.method != "STOCHASTIC" and len(self.proto.top) == 1
         return self.window(()) if single else None
 
-    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, int]) -> torch.Tensor:
+    def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, ...]) -> torch.Tensor:
         window = replace(self.window(()), pad=pad)
         return pool(self.method, bottom, window, pooled_size(bottom.shape[2:], window))[0]
