@@ -50,7 +50,10 @@ def summary(graph: Graph, given: Mapping[str, Shape] | None = None) -> Summary:
     """The numbers of a net, without its data."""
     inputs = data_to_input(graph, given)
     bound = bind(inputs.graph)
-    shapes = infer_shapes(bound, given)
+    try:
+        shapes = infer_shapes(bound, given)
+    except SpecError as e:
+        raise with_hint(e, inputs.assumed) from None
     table = parameters(bound, shapes)
     needs = needs_backward(bound, table, loss_weights(bound))
     fields = seen(bound)
@@ -60,6 +63,14 @@ def summary(graph: Graph, given: Mapping[str, Shape] | None = None) -> Summary:
     )
     first = next((shapes[t] for t in bound.graph.inputs if shapes[t]), ())
     return Summary(rows, inputs.assumed, activation_memory(bound, shapes, needs), first[0] if len(first) > 1 else 1)
+
+
+def with_hint(error: SpecError, assumed: Mapping[str, Shape]) -> SpecError:
+    """A misfit of shapes, some of which may only have been assumed."""
+    if not assumed:
+        return error
+    guesses = ", ".join(f"{blob} {'x'.join(map(str, shape))}" for blob, shape in assumed.items())
+    return SpecError(f"{error.message}; the input shapes were assumed ({guesses}): give them", error.loc)
 
 
 def seen(bound: Bound) -> dict[Blob, ReceptiveField]:

@@ -14,7 +14,13 @@ from netspec.ir.graph import Graph
 from netspec.pipeline import load_graph
 
 PROTOTXT = Path(__file__).parents[2] / "prototxt"
-NETS = ["voc-fcn32s/train", "voc-fcn8s/train", "voc-fcn8s-atonce/val", "siftflow-fcn16s/trainval", "googlenet/train_val"]
+NETS = [
+    "voc-fcn32s/train",
+    "voc-fcn8s/train",
+    "voc-fcn8s-atonce/val",
+    "siftflow-fcn16s/trainval",
+    "googlenet/train_val",
+]
 
 
 def graph(name: str, phase: str = "TRAIN") -> Graph:

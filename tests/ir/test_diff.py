@@ -101,7 +101,9 @@ def test_blob_renamed_in_place_follows() -> None:
 
 
 def test_inserted_layer_explains_the_rewiring() -> None:
-    b = NET.replace('layer { name: "fc"', 'layer { name: "drop" type: "Dropout" bottom: "pool1" top: "drop" }\nlayer { name: "fc"')
+    b = NET.replace(
+        'layer { name: "fc"', 'layer { name: "drop" type: "Dropout" bottom: "pool1" top: "drop" }\nlayer { name: "fc"'
+    )
     b = b.replace('bottom: "pool1" top: "fc"', 'bottom: "drop" top: "fc"')
     added, rewired = diff(graph(NET), graph(b))
     assert (added.kind, added.layer, added.at) == ("added", "drop", (None, 4))
@@ -166,7 +168,9 @@ def test_5000_layers_with_edits() -> None:
     chain = [f'layer {{ name: "l{n}" type: "TanH" bottom: "{f"l{n - 1}" if n else "data"}" top: "l{n}" }}'
              for n in range(5000)]  # fmt: skip
     a = graph('layer { name: "data" type: "Input" top: "data" }' + "\n".join(chain))
-    b = graph(emit_text(a).replace('"l7"', '"seven"').replace('name: "l90"\n  type: "TanH"', 'name: "l90"\n  type: "ReLU"'))
+    b = graph(
+        emit_text(a).replace('"l7"', '"seven"').replace('name: "l90"\n  type: "TanH"', 'name: "l90"\n  type: "ReLU"')
+    )
     assert [c.kind for c in diff(a, b)] == ["renamed", "tops", "changed"]
 
 

@@ -51,21 +51,25 @@ def test_net_settings_and_stages() -> None:
     text = 'name: "n" force_backward: true debug_info: true state { stage: "a" } layer { name: "d" type: "Input" top: "d" }'
     graph = lower(parse(text), "TEST", 3, ["b"])
     assert essence(again(graph)) == essence(graph)
-    assert "stage: \"a\"\n  stage: \"b\"" in emit_text(graph)
+    assert 'stage: "a"\n  stage: "b"' in emit_text(graph)
 
 
 def test_automatic_tops_are_left_out() -> None:
-    graph = lower(parse("""layer { name: "d" type: "Input" top: "d" top: "l" }
-        layer { name: "loss" type: "EuclideanLoss" bottom: "d" bottom: "l" }"""))
+    graph = lower(
+        parse("""layer { name: "d" type: "Input" top: "d" top: "l" }
+        layer { name: "loss" type: "EuclideanLoss" bottom: "d" bottom: "l" }""")
+    )
     bound = bind(graph).graph
     assert len(bound.layers[1].tops) == 1 and list(emit(bound).layer[1].top) == []
     assert diff(again(bound), graph) == []
 
 
 def test_a_value_that_names_cannot_tell_is_refused() -> None:
-    graph = lower(parse("""layer { name: "d" type: "Input" top: "d" }
+    graph = lower(
+        parse("""layer { name: "d" type: "Input" top: "d" }
         layer { name: "r" type: "ReLU" bottom: "d" top: "d" }
-        layer { name: "t" type: "TanH" bottom: "d" top: "t" }"""))
+        layer { name: "t" type: "TanH" bottom: "d" top: "t" }""")
+    )
     older = replace(graph.layers[2], bottoms=(Blob("d", 0),))
     with pytest.raises(AssertionError, match="names alone"):
         emit(replace(graph, layers=(*graph.layers[:2], older)))

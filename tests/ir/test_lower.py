@@ -44,9 +44,12 @@ def test_stages_of_the_file_and_the_caller() -> None:
 
 
 def test_a_bottom_reads_the_last_top_of_its_name() -> None:
-    text = DATA + """layer { name: "r" type: "ReLU" bottom: "data" top: "data" }
+    text = (
+        DATA
+        + """layer { name: "r" type: "ReLU" bottom: "data" top: "data" }
         layer { name: "s" type: "ReLU" bottom: "data" top: "data" }
         layer { name: "t" type: "ReLU" bottom: "data" top: "t" }"""
+    )
     assert lower(parse(text)).layers[-1].bottoms == (Blob("data", 2),)
 
 

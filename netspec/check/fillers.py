@@ -1,0 +1,114 @@
+"""Rules on first values: weights that nothing sets, and interpolation kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from netspec.check import View, rule
+from netspec.check.subject import Edit, Finding, name
+from netspec.ir.graph import LayerSpec
+
+WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct")
+
+
+def settings(spec: LayerSpec) -> Any:
+    """The message that holds a weighted layer's fillers."""
+    return spec.proto.inner_product_param if spec.type == "InnerProduct" else spec.proto.convolution_param
+
+
+def field(spec: LayerSpec) -> str:
+    return "inner_product_param" if spec.type == "InnerProduct" else "convolution_param"
+
+
+def zeros(spec: LayerSpec) -> bool:
+    """Whether a layer's weights start as zeros."""
+    filler = settings(spec).weight_filler
+    return filler.type == "constant" and filler.value == 0
+
+
+def weighted(view: View) -> Iterator[tuple[int, LayerSpec, bool]]:
+    """Layers with weights: position, layer, whether they are learned."""
+    for n, spec in enumerate(view.graph.layers):
+        params = view.params(n)
+        if spec.type in WEIGHTED and params:
+            yield n, spec, params[0].lr_mult != 0
+
+
+def unset(view: View, spec: LayerSpec) -> bool:
+    """Whether nothing but the filler sets a layer's weights, as far as can be told.
+
+    With a weights file: the file lacks the layer. Without: some learned layer of the net has a filler other than
+    zeros, so the net is meant to be trained from scratch.
+    """
+    if view.net.stored is not None:
+        return not any(layer.name == spec.name and layer.blobs for layer in view.net.stored.layers)
+    return any(learned and not zeros(other) for _, other, learned in weighted(view))
+
+
+@rule("NS001", "zero weights that nothing sets", View)
+def zero_weights(view: View) -> Iterator[Finding]:
+    """A learned layer starts from zero weights and a ReLU cuts off its gradient, so it stays zero for ever.
+
+    weight_filler is missing: its default is constant 0. The output is 0, and a ReLU passes no gradient at 0. Nets that
+    take their weights from a file need no fillers, so the rule speaks only where the net is trained from scratch (other
+    layers have fillers), or where the file given with --weights lacks the layer. A score layer of zeros learns well.
+
+    Put right: weight_filler { type: "msra" } (before a ReLU) or { type: "xavier" }.
+    """
+    for _, spec, learned in weighted(view):
+        cut = any(reader.type == "ReLU" for top in spec.tops for reader in view.readers[top])
+        if view.trains and learned and zeros(spec) and cut and unset(view, spec):
+            message = f"{name(spec)} starts from zero weights, and the ReLU after it passes no gradient"
+            edit = None
+            if not settings(spec).HasField("weight_filler"):
+                edit = Edit(spec.loc(field(spec)), r"\{", '{ weight_filler { type: "msra" }')
+            yield Finding(message, spec.loc(field(spec)), edit)
+
+
+@rule("NS002", "upsampling without interpolation", View)
+def upsampling(view: View) -> Iterator[Finding]:
+    """An upsampling Deconvolution (stride 2 or more) has weights that do not interpolate.
+
+    Frozen (lr_mult 0) with random weights it blurs at random, with zeros everything after it is 0 and nothing below it
+    learns; learned from zeros it starts as nothing. `netspec solve` puts bilinear kernels into frozen layers of zeros
+    with square kernels and as many channels in as out, so these are not named; nor is what a weights file may set
+    (see NS001).
+
+    Put right: weight_filler { type: "bilinear" } with group as large as num_output.
+    """
+    for n, spec, learned in weighted(view):
+        p = spec.proto.convolution_param
+        strides = [*p.stride, p.stride_h, p.stride_w]
+        if spec.type != "Deconvolution" or max(strides, default=1) < 2 or p.weight_filler.type == "bilinear":
+            continue
+        shape = view.params(n)[0].blob.shape
+        kept = shape[0] == shape[1] if p.group == 1 else shape[:2] == (p.group, 1)
+        filled = not learned and kept and len(set(shape[2:])) == 1
+        if (zeros(spec) and not filled and unset(view, spec)) or (not zeros(spec) and not learned):
+            kind = "zero" if zeros(spec) else p.weight_filler.type
+            state = "starts" if learned else "is frozen and upsamples"
+            message = f"{name(spec)} {state} with {kind} weights, not bilinear ones"
+            yield Finding(message, spec.loc("convolution_param"))
+
+
+@rule("NS003", "bilinear filler across channels", View)
+def bilinear_across(view: View) -> Iterator[Finding]:
+    """A bilinear filler fills every pair of channels, so each output sums up all inputs.
+
+    The filler knows no channels: it puts the same kernel everywhere. Only with group equal to num_output, one kernel
+    per channel, is the layer an interpolation. Weights files of such a net have num_output x 1 x k x k.
+
+    Put right: group: <num_output> in convolution_param.
+    """
+    for n, spec, _ in weighted(view):
+        p = spec.proto.convolution_param
+        if p.weight_filler.type != "bilinear" or spec.type == "InnerProduct":
+            continue
+        channels = view.shapes[view.bound.graph.layers[n].bottoms[0]][1]
+        if channels > 1 and p.group != channels:
+            edit = None
+            if channels == p.num_output and not p.HasField("group"):
+                edit = Edit(spec.loc("convolution_param"), r"\{", f"{{ group: {p.num_output}")
+            message = f"{name(spec)}: the bilinear filler fills across {channels} channels; group is {p.group}"
+            yield Finding(message, spec.loc("convolution_param.weight_filler"), edit)

@@ -1,0 +1,163 @@
+"""What the rules look at: a net or solver file, read once, with what can be worked out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from netspec.errors import Loc, SpecError
+from netspec.ir.graph import Blob, Graph, LayerSpec
+from netspec.ir.lower import PHASES, lower
+from netspec.layers import layer_class
+from netspec.layers.base import Shape
+from netspec.passes.bind import Bound, bind
+from netspec.passes.data_to_input import data_to_input
+from netspec.passes.infer_shapes import infer_shapes
+from netspec.passes.loss_weights import loss_weights
+from netspec.passes.parameters import Parameter, parameters
+from netspec.spec import binary
+from netspec.spec.text import Document, Place
+from netspec.spec.upgrade import upgrade_net, upgrade_solver
+from netspec.weights.model import Model
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of the text at a place: the first match of `pattern` from there on becomes `replacement`."""
+
+    loc: Loc
+    pattern: str
+    replacement: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and where; `edit` puts it right where that is safe."""
+
+    message: str
+    loc: Loc
+    edit: Edit | None = None
+
+
+class Uncertain(SpecError):
+    """Shapes do not fit, but some of them were assumed, or a layer is code of the user's own: no fault of the file."""
+
+
+class View:
+    """A net in one phase: its graph, layers, shapes and parameters, without its data."""
+
+    def __init__(self, net: NetFile, phase: str) -> None:
+        self.net = net
+        self.graph: Graph = lower(net.document, phase)
+        inputs = data_to_input(self.graph)
+        self.assumed = set(inputs.assumed)
+        try:
+            self.bound: Bound = bind(inputs.graph)
+            self.shapes: dict[Blob, Shape] = infer_shapes(self.bound)
+            self.table: tuple[Parameter, ...] = parameters(self.bound, self.shapes)
+        except SpecError as e:
+            if self.assumed or any(spec.type == "Python" for spec in inputs.graph.layers):
+                raise Uncertain(e.message, e.loc) from None
+            raise
+        self.losses = loss_weights(self.bound)
+        self.readers = self.graph.readers()
+        self.writers = self.graph.writers()
+
+    @property
+    def trains(self) -> bool:
+        """Whether the net has a loss."""
+        return bool(self.losses)
+
+    def params(self, number: int) -> list[Parameter]:
+        """A layer's parameter blobs."""
+        return [p for p in self.table if p.layer == number]
+
+    def find(self, type: str) -> Iterator[tuple[int, LayerSpec]]:
+        """Layers of a type, with their positions."""
+        return ((n, spec) for n, spec in enumerate(self.graph.layers) if spec.type == type)
+
+
+class NetFile:
+    """A net file; `stored` are the weights it is to be used with, if any."""
+
+    def __init__(self, path: str, written: Document | None = None, stored: Model | None = None) -> None:
+        self.path = path
+        self.written = written or binary.read_any(path)
+        self.stored = stored
+
+    @cached_property
+    def document(self) -> Document:
+        """The net in today's form."""
+        document = upgrade_net(self.written)
+        places = document.place.fields.setdefault("layer", [])
+        places += [Place(document.place.loc) for _ in range(len(document.message.layer) - len(places))]
+        return document
+
+    @cached_property
+    def views(self) -> dict[str, View]:
+        """The phases that the net can be built in; raises if it is none, unless that is uncertain."""
+        found, errors = {}, []
+        for phase in PHASES if self.phased else PHASES[:1]:
+            try:
+                found[phase] = View(self, phase)
+            except SpecError as e:
+                errors.append(e)
+        if not found and not any(isinstance(e, Uncertain) for e in errors):
+            raise errors[0]
+        return found
+
+    @property
+    def phased(self) -> bool:
+        """Whether any layer depends on the phase."""
+        rules = (r for layer in self.document.message.layer for r in (*layer.include, *layer.exclude))
+        return any(rule.HasField("phase") for rule in rules)
+
+
+class SolverFile:
+    """A solver file and the nets it names, as far as they are there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.written = binary.read_any(path, "SolverParameter")
+
+    @cached_property
+    def document(self) -> Document:
+        return upgrade_solver(self.written)
+
+    @property
+    def message(self) -> Any:
+        return self.document.message
+
+    def loc(self, field: str) -> Loc:
+        return self.document.place.of(field)
+
+    @cached_property
+    def train(self) -> View | None:
+        """The training net in its phase."""
+        return self._view(self.message.train_net or self.message.net, "TRAIN")
+
+    @cached_property
+    def tests(self) -> list[View]:
+        """The test nets, one per test_iter as far as they can be read."""
+        paths = list(self.message.test_net) or [self.message.net] * len(self.message.test_iter)
+        return [view for path in paths if (view := self._view(path, "TEST"))]
+
+    def _view(self, path: str, phase: str) -> View | None:
+        for found in (Path(self.path).parent / path, Path(path)):
+            if path and found.is_file():
+                views = NetFile(str(found)).views
+                return views.get(phase) or next(iter(views.values()), None)
+        return None
+
+
+def is_loss(spec: LayerSpec) -> bool:
+    """Whether a layer is of a loss type."""
+    return bool(spec.bottoms) and layer_class(spec.type).loss
+
+
+def name(spec: LayerSpec) -> str:
+    """A layer as findings call it."""
+    return f"layer '{spec.name}' ({spec.type})"

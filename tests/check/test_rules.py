@@ -1,0 +1,242 @@
+"""Every rule with an example that it names and one that it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netspec import weights
+from netspec.check import check, explain, fix, rules
+from netspec.errors import SpecError
+from netspec.weights import Model, StoredLayer
+
+PROTOTXT = sorted((Path(__file__).parents[2] / "prototxt").rglob("*.prototxt"))
+SOLVERS = sorted((Path(__file__).parents[2] / "solvers").rglob("*.prototxt"))
+
+INPUT = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 3 dim: 8 dim: 8 } } }\n'
+LABEL = 'layer { name: "label" type: "Input" top: "label" input_param { shape { dim: 2 } } }\n'
+VOC = """layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "voc_layers"
+    layer: "VOCSegDataLayer" param_str: "{'voc_dir': 'x', 'split': 'seg11valid'}" } }\n"""
+LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }\n'
+MSRA = 'weight_filler { type: "msra" }'
+
+
+def conv(name: str, bottom: str, settings: str = MSRA, **fields: object) -> str:
+    extra = " ".join(f"{k}: {v}" for k, v in {"num_output": 3, "kernel_size": 1, **fields}.items())
+    return f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}"\n  convolution_param {{ {extra} {settings} }} }}\n'
+
+
+def layer(name: str, type: str, bottom: str, top: str = "", rest: str = "") -> str:
+    return f'layer {{ name: "{name}" type: "{type}" bottom: "{bottom}" top: "{top or name}" {rest} }}\n'
+
+
+def fc(name: str, bottom: str, rest: str = "") -> str:
+    return layer(name, "InnerProduct", bottom, name, f"inner_product_param {{ num_output: 3 {MSRA} }} {rest}")
+
+
+def net(*layers: str) -> str:
+    return INPUT + LABEL + "".join(layers)
+
+
+def upscore(settings: str, lr: int = 0) -> str:
+    return f"""layer {{ name: "up" type: "Deconvolution" bottom: "c" top: "up" param {{ lr_mult: {lr} }}
+        convolution_param {{ num_output: 3 kernel_size: 4 stride: 2 bias_term: false {settings} }} }}\n"""
+
+
+def cropped(offset: int) -> str:
+    up = upscore('group: 3 weight_filler { type: "bilinear" }').replace('bottom: "c"', 'bottom: "p"')
+    pool = layer("p", "Pooling", "data", "p", "pooling_param { kernel_size: 2 stride: 2 }")
+    return (
+        INPUT
+        + pool
+        + up
+        + f"""layer {{ name: "crop" type: "Crop" bottom: "up" bottom: "data" top: "crop"
+        crop_param {{ offset: {offset} }} }}"""
+    )
+
+
+def voc(loss: str, classes: int = 21) -> str:
+    return VOC + conv("score", "data", num_output=classes) + LOSS.replace('top: "loss"', f'top: "loss" {loss}')
+
+
+IGNORE = "loss_param { ignore_label: 255 }"
+RELU = layer("r", "ReLU", "c", "c")
+BILINEAR = 'weight_filler { type: "bilinear" }'
+BN = layer("b", "BatchNorm", "data")
+EXAMPLES = {
+    "NS000": (INPUT + layer("x", "TanH", "dat"), INPUT + layer("x", "TanH", "data")),
+    "NS001": (net(conv("c", "data", ""), RELU, fc("score", "c"), LOSS), net(conv("c", "data"), RELU, fc("score", "c"), LOSS)),
+    "NS002": (
+        net(conv("c", "data"), upscore('weight_filler { type: "gaussian" }'), fc("score", "up"), LOSS),
+        net(conv("c", "data"), upscore(f"group: 3 {BILINEAR}"), fc("score", "up"), LOSS),
+    ),
+    "NS003": (
+        net(conv("c", "data"), upscore(BILINEAR), fc("score", "up"), LOSS),
+        net(conv("c", "data"), upscore(f"group: 3 {BILINEAR}"), fc("score", "up"), LOSS),
+    ),
+    "NS005": (voc(IGNORE, 20), voc(IGNORE, 21)),
+    "NS006": (cropped(0), cropped(1)),
+    "NS007": (voc(""), voc(IGNORE)),
+    "NS008": (
+        INPUT + layer("a", "TanH", "data") + layer("t", "TanH", "a") + layer("r", "ReLU", "a", "a"),
+        INPUT + layer("a", "TanH", "data") + layer("r", "ReLU", "a", "a") + layer("t", "TanH", "a"),
+    ),
+    "NS009": (
+        INPUT + layer("b", "BatchNorm", "data", "b", "batch_norm_param { use_global_stats: false }") + layer("s", "Scale", "b"),
+        INPUT + layer("b", "BatchNorm", "data") + layer("s", "Scale", "b"),
+    ),
+    "NS010": (INPUT + BN + layer("r", "ReLU", "b", "b"), INPUT + BN + layer("s", "Scale", "b", "b")),
+    "NS011": (
+        net(fc("a", "data", 'param { name: "w" }'), fc("b", "data", 'param { name: "w" }')),
+        net(fc("a", "data", 'param { name: "w" } param { name: "b" }'), fc("b", "data", 'param { name: "w" } param { name: "b" }')),
+    ),
+    "NS012": (
+        net(fc("score", "data"), LOSS, fc("left", "data")),
+        net(fc("score", "data"), LOSS, fc("left", "data", "param { lr_mult: 0 } param { lr_mult: 0 }")),
+    ),
+    "NS013": (
+        net(fc("score", "data"), LOSS, layer("t", "TanH", "data")),
+        net(fc("score", "data"), LOSS, layer("t", "TanH", "data"), 'layer { name: "s" type: "Silence" bottom: "t" }'),
+    ),
+    "NS016": (
+        INPUT + layer("p", "Pooling", "data", "p", "pooling_param { kernel_size: 3 stride: 2 round_mode: FLOOR }"),
+        INPUT + layer("p", "Pooling", "data", "p", "pooling_param { kernel_size: 3 stride: 2 }"),
+    ),
+    "NS017": (
+        'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n' + layer("t", "TanH", "data"),
+        INPUT + layer("t", "TanH", "data"),
+    ),
+}  # fmt: skip
+
+
+def codes(tmp_path: Path, text: str, **options: object) -> list[str]:
+    path = tmp_path / "net.prototxt"
+    path.write_text(text)
+    return [p.code for p in check(str(path), **options)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_net_rules(code: str, tmp_path: Path) -> None:
+    failing, passing = EXAMPLES[code]
+    assert code in codes(tmp_path, failing)
+    assert code not in codes(tmp_path, passing)
+
+
+def test_phase_of_a_layer_in_a_deploy_net(tmp_path: Path) -> None:
+    assert "NS009" in codes(tmp_path, INPUT + layer("d", "Dropout", "data", "data", "phase: TRAIN"))
+    assert codes(tmp_path, INPUT + layer("d", "Dropout", "data", "data")) == []
+
+
+def test_learned_upsampling_from_zeros(tmp_path: Path) -> None:
+    text = net(conv("c", "data"), upscore("", lr=1), fc("score", "up"), LOSS)
+    assert codes(tmp_path, text) == ["NS002"]
+    assert codes(tmp_path, text.replace("lr_mult: 1", "lr_mult: 0")) == []
+
+
+@pytest.mark.parametrize(
+    ("base_lr", "loss", "found"),
+    [
+        ("1e-3", "loss_param { ignore_label: 255 normalize: false }", True),
+        ("1e-10", "loss_param { ignore_label: 255 normalize: false }", False),
+        ("1e-4", "loss_weight: 4e-6 loss_param { ignore_label: 255 normalize: false }", False),
+        ("1e-14", IGNORE, True),
+        ("1e-3", IGNORE, False),
+    ],
+)
+def test_rates(base_lr: str, loss: str, found: bool, tmp_path: Path) -> None:
+    (tmp_path / "train.prototxt").write_text(voc(loss))
+    solver = f'net: "train.prototxt" base_lr: {base_lr} lr_policy: "fixed"'
+    assert codes(tmp_path, solver) == (["NS004"] if found else [])
+
+
+@pytest.mark.parametrize(("test_iter", "found"), [(735, True), (736, False)])
+def test_test_length(test_iter: int, found: bool, tmp_path: Path) -> None:
+    (tmp_path / "val.prototxt").write_text(voc(IGNORE))
+    solver = f'train_net: "val.prototxt" test_net: "val.prototxt" test_iter: {test_iter} test_interval: 9 base_lr: 1e-4'
+    assert codes(tmp_path, solver) == (["NS014"] if found else [])
+
+
+def test_length_of_a_list_of_images(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.png 0\nb.png 1\nc.png 0\n")
+    data = """layer { name: "data" type: "ImageData" top: "data" top: "label"
+        image_data_param { source: "list.txt" batch_size: 2 new_height: 8 new_width: 8 } }\n"""
+    (tmp_path / "val.prototxt").write_text(data + fc("score", "data") + LOSS)
+    solver = 'net: "val.prototxt" test_iter: {} test_interval: 9 base_lr: 0.1'
+    assert codes(tmp_path, solver.format(1)) == ["NS014"]
+    assert codes(tmp_path, solver.format(2)) == []
+
+
+def test_weights_that_do_not_fit(tmp_path: Path) -> None:
+    blobs = [np.zeros((3, 192), np.float32), np.zeros(3, np.float32)]
+    for name, model, found in (
+        ("good", [StoredLayer("score", "InnerProduct", blobs)], []),
+        ("other", [StoredLayer("fc9", "InnerProduct", blobs)], ["NS015", "NS015"]),
+        ("shape", [StoredLayer("score", "InnerProduct", [blobs[1], blobs[1]])], ["NS015"]),
+    ):
+        file = str(tmp_path / f"{name}.caffemodel")
+        weights.write(file, Model("n", model))
+        assert codes(tmp_path, net(fc("score", "data"), LOSS), weights=file) == found
+
+
+def test_zero_weights_that_the_file_sets(tmp_path: Path) -> None:
+    text = net(conv("c", "data", ""), RELU, fc("score", "c"), LOSS)
+    file = str(tmp_path / "w.npz")
+    c = StoredLayer("c", "Convolution", [np.ones((3, 3, 1, 1), np.float32), np.zeros(3, np.float32)])
+    score = StoredLayer("score", "InnerProduct", [np.ones((3, 192), np.float32), np.zeros(3, np.float32)])
+    weights.write(file, Model("n", [c, score]))
+    assert codes(tmp_path, text, weights=file) == []
+    weights.write(file, Model("n", [score]))
+    assert codes(tmp_path, text, weights=file) == ["NS015", "NS001"]
+
+
+def test_old_solver(tmp_path: Path) -> None:
+    assert codes(tmp_path, 'net: "x" base_lr: 0.1 solver_type: ADAM') == ["NS018"]
+    assert codes(tmp_path, 'net: "x" base_lr: 0.1 type: "Adam"') == []
+
+
+@pytest.mark.parametrize("code", ["NS001", "NS003", "NS006", "NS007"])
+def test_fixes(code: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text("# a comment\n" + EXAMPLES[code][0])
+    found = check(str(path))
+    assert [p.code for p in found] == [code]
+    path.write_text(fix(path.read_text(), found))
+    assert check(str(path)) == []
+    assert path.read_text().startswith("# a comment\n")
+
+
+def test_fix_of_an_old_field(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        INPUT
+        + 'layer { name: "c" type: "Concat" bottom: "data" bottom: "data" top: "c"\n concat_param { concat_dim: 2 } }'
+    )
+    found = check(str(path))
+    assert [p.code for p in found] == ["NS017"]
+    path.write_text(fix(path.read_text(), found))
+    assert check(str(path)) == [] and "axis: 2" in path.read_text()
+
+
+def test_no_false_alarms() -> None:
+    assert PROTOTXT and [str(p) for path in PROTOTXT for p in check(str(path))] == []
+    assert SOLVERS and [str(p) for path in SOLVERS for p in check(str(path))] == []
+
+
+def test_ignore(tmp_path: Path) -> None:
+    assert codes(tmp_path, EXAMPLES["NS010"][0], ignore=["NS010"]) == []
+
+
+def test_every_rule_is_explained_and_tested() -> None:
+    tested = {*EXAMPLES, "NS004", "NS014", "NS015", "NS018"} - {"NS000"}
+    assert set(rules()) == tested
+    assert all("Put right" in rule.explanation and rule.title for rule in rules().values())
+    assert explain("ns012").code == "NS012"
+    with pytest.raises(SpecError, match="no rule NS999"):
+        explain("NS999")
+
+
+def test_user_code_is_no_fault(tmp_path: Path) -> None:
+    own = 'layer { name: "own" type: "Python" bottom: "data" top: "own" python_param { module: "m" layer: "L" } }'
+    assert codes(tmp_path, INPUT + own) == []
