@@ -100,9 +100,7 @@ def _findings(path: str, weights: str | None) -> Iterator[tuple[str, Finding]]:
         if is_solver(path):
             subjects = [SolverFile(path)]
         else:
-            net = NetFile(path, stored=_stored(weights))
-            subjects = [net]
-            net.document
+            subjects = [NetFile(path, stored=_stored(weights))]
     except SpecError as e:
         yield BROKEN, Finding(e.message, e.loc or Loc(path))
         return

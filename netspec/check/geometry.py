@@ -63,6 +63,6 @@ def dropped_rows(view: View) -> Iterator[Finding]:
             left = bottom[2 + axis] + pad - ((top[2 + axis] - 1) * stride + kernel)
             if left > 0:
                 what = "rows" if side == "h" else "columns"
-                message = f"{name(spec)}: the last {left} of {bottom[2 + axis]} {what} of '{spec.bottoms[0]}' are in no window"
-                yield Finding(message, spec.loc("pooling_param"))
+                where = f"the last {left} of {bottom[2 + axis]} {what} of '{spec.bottoms[0]}'"
+                yield Finding(f"{name(spec)}: {where} are in no window", spec.loc("pooling_param"))
                 break

@@ -25,7 +25,7 @@ MSRA = 'weight_filler { type: "msra" }'
 
 def conv(name: str, bottom: str, settings: str = MSRA, **fields: object) -> str:
     extra = " ".join(f"{k}: {v}" for k, v in {"num_output": 3, "kernel_size": 1, **fields}.items())
-    return f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}"\n  convolution_param {{ {extra} {settings} }} }}\n'
+    return layer(name, "Convolution", bottom, name, f"convolution_param {{ {extra} {settings} }}")
 
 
 def layer(name: str, type: str, bottom: str, top: str = "", rest: str = "") -> str:
@@ -65,9 +65,13 @@ IGNORE = "loss_param { ignore_label: 255 }"
 RELU = layer("r", "ReLU", "c", "c")
 BILINEAR = 'weight_filler { type: "bilinear" }'
 BN = layer("b", "BatchNorm", "data")
+W = 'param { name: "w" }'
 EXAMPLES = {
     "NS000": (INPUT + layer("x", "TanH", "dat"), INPUT + layer("x", "TanH", "data")),
-    "NS001": (net(conv("c", "data", ""), RELU, fc("score", "c"), LOSS), net(conv("c", "data"), RELU, fc("score", "c"), LOSS)),
+    "NS001": (
+        net(conv("c", "data", ""), RELU, fc("score", "c"), LOSS),
+        net(conv("c", "data"), RELU, fc("score", "c"), LOSS),
+    ),
     "NS002": (
         net(conv("c", "data"), upscore('weight_filler { type: "gaussian" }'), fc("score", "up"), LOSS),
         net(conv("c", "data"), upscore(f"group: 3 {BILINEAR}"), fc("score", "up"), LOSS),
@@ -84,13 +88,13 @@ EXAMPLES = {
         INPUT + layer("a", "TanH", "data") + layer("r", "ReLU", "a", "a") + layer("t", "TanH", "a"),
     ),
     "NS009": (
-        INPUT + layer("b", "BatchNorm", "data", "b", "batch_norm_param { use_global_stats: false }") + layer("s", "Scale", "b"),
-        INPUT + layer("b", "BatchNorm", "data") + layer("s", "Scale", "b"),
+        INPUT + BN.replace("}", "batch_norm_param { use_global_stats: false } }") + layer("s", "Scale", "b"),
+        INPUT + BN + layer("s", "Scale", "b"),
     ),
     "NS010": (INPUT + BN + layer("r", "ReLU", "b", "b"), INPUT + BN + layer("s", "Scale", "b", "b")),
     "NS011": (
-        net(fc("a", "data", 'param { name: "w" }'), fc("b", "data", 'param { name: "w" }')),
-        net(fc("a", "data", 'param { name: "w" } param { name: "b" }'), fc("b", "data", 'param { name: "w" } param { name: "b" }')),
+        net(fc("a", "data", W), fc("b", "data", W)),
+        net(fc("a", "data", W + ' param { name: "b" }'), fc("b", "data", W + ' param { name: "b" }')),
     ),
     "NS012": (
         net(fc("score", "data"), LOSS, fc("left", "data")),

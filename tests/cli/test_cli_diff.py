@@ -112,7 +112,8 @@ def test_both_phases(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_difference_of_one_phase_is_not_lost(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     net = """layer {{ name: "d" type: "Input" top: "d" }}
-        layer {{ name: "r" type: "ReLU" bottom: "d" top: "r" relu_param {{ negative_slope: {} }} include {{ phase: TEST }} }}"""
+        layer {{ name: "r" type: "ReLU" bottom: "d" top: "r" relu_param {{ negative_slope: {} }}
+            include {{ phase: TEST }} }}"""
     for n in (1, 2):
         (tmp_path / f"{n}").write_text(net.format(n))
     status, text = out(capsys, str(tmp_path / "1"), str(tmp_path / "2"))
@@ -175,7 +176,8 @@ def test_a_net_and_a_weight_file(capsys: pytest.CaptureFixture[str], tmp_path: P
     Path(net).write_text(
         'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 } } }'
         + "".join(
-            f'layer {{ name: "{n}" type: "InnerProduct" bottom: "data" top: "{n}" inner_product_param {{ num_output: {k} }} }}'
+            f'layer {{ name: "{n}" type: "InnerProduct" bottom: "data" top: "{n}"'
+            f" inner_product_param {{ num_output: {k} }} }}"
             for n, k in (("a", 4), ("b", 5), ("c", 2))
         )  # fmt: skip
     )

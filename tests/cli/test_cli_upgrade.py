@@ -42,9 +42,11 @@ def test_in_place_and_again(tmp_path: Path) -> None:
     assert path.read_bytes() == once and list(tmp_path.iterdir()) == [path]
 
 
-def test_misplaced_fields_are_named_and_the_file_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "old").write_text('layers { layer { name: "r" type: "relu" num_output: 3 } bottom: "d" top: "d" }\n'.replace(
-        'layers { layer { name: "r"', 'input: "d" input_dim: 1 input_dim: 1 input_dim: 1 input_dim: 1\nlayers { layer { name: "r"'))  # fmt: skip
+def test_misplaced_fields_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file is written all the same."""
+    dims = "input_dim: 1 " * 4
+    layer = 'layers { layer { name: "r" type: "relu" num_output: 3 } bottom: "d" top: "d" }'
+    (tmp_path / "old").write_text(f'input: "d" {dims}\n{layer}')
     assert main(["upgrade", str(tmp_path / "old"), str(tmp_path / "new")]) == 1
     assert "num_output" in capsys.readouterr().err and (tmp_path / "new").exists()
 

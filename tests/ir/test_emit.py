@@ -48,8 +48,8 @@ def test_any_net(net: object) -> None:
 
 
 def test_net_settings_and_stages() -> None:
-    text = 'name: "n" force_backward: true debug_info: true state { stage: "a" } layer { name: "d" type: "Input" top: "d" }'
-    graph = lower(parse(text), "TEST", 3, ["b"])
+    settings = 'name: "n" force_backward: true debug_info: true state { stage: "a" }'
+    graph = lower(parse(settings + 'layer { name: "d" type: "Input" top: "d" }'), "TEST", 3, ["b"])
     assert essence(again(graph)) == essence(graph)
     assert 'stage: "a"\n  stage: "b"' in emit_text(graph)
 

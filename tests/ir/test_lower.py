@@ -14,6 +14,9 @@ from netspec.spec.text import parse
 DATA = 'layer { name: "data" type: "Input" top: "data" }\n'
 
 
+X = 'layer { name: "x" type: "TanH" bottom: "data" top: "x" }\n'
+
+
 @pytest.mark.parametrize(
     ("rules", "phase", "level", "stages", "kept"),
     [
@@ -58,9 +61,9 @@ def test_a_bottom_reads_the_last_top_of_its_name() -> None:
     [
         ('layer { name: "x" type: "TanH" bottom: "dat" top: "x" }',
          r"net:2:\d+: error: layer 'x' \(TanH\): no layer above makes its bottom 'dat', did you mean 'data'\?"),
-        ('layer { name: "x" type: "TanH" bottom: "data" top: "x" }\nlayer { name: "y" type: "TanH" bottom: "data" top: "x" }',
+        (X + 'layer { name: "y" type: "TanH" bottom: "data" top: "x" }',
          r"net:3:\d+: .*top 'x' is made by layer 'x' already"),
-        ('layer { name: "x" type: "TanH" bottom: "data" top: "x" }\nlayer { name: "y" type: "ReLU" bottom: "data" top: "data" }',
+        (X + 'layer { name: "y" type: "ReLU" bottom: "data" top: "data" }',
          r"net:3:\d+: .*changes 'data' in place, but 'x' reads it too"),
         ('layer { name: "x" type: "TanH" bottom: "data" top: "x" propagate_down: true propagate_down: true }',
          r"propagate_down is given 2 times for 1 bottoms"),
