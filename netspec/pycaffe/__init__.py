@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-
 from netspec.pycaffe.blob import Blob
+from netspec.pycaffe.mode import set_mode_cpu, set_random_seed
 from netspec.pycaffe.net import Net
 
 __all__ = ["TEST", "TRAIN", "Blob", "Net", "set_mode_cpu", "set_random_seed"]
@@ -21,16 +19,6 @@ _SOLVERS = (
     "AdaDeltaSolver",
     "AdamSolver",
 )
-
-
-def set_mode_cpu() -> None:
-    """Nets run on the CPU."""
-
-
-def set_random_seed(seed: int) -> None:
-    """Seeds fillers, dropout and data order."""
-    torch.manual_seed(seed)
-    np.random.seed(seed % 2**32)
 
 
 def __getattr__(name: str) -> object:

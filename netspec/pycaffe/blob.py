@@ -4,66 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from netspec.net import Step
+from netspec.pycaffe.memory import Memory
+
+CPU = torch.device("cpu")
 
 
 class Blob:
     """A named value of a net: `data` and `diff` of one shape, allocated when first looked at."""
 
     def __init__(self, shape: Sequence[int], diff_value: float = 0.0) -> None:
-        self._shape = tuple(shape)
-        self._data: Tensor | None = None
-        self._diff: Tensor | None = None
+        self._shape = tuple(int(n) for n in shape)
         self._diff_value = diff_value
+        self._data = Memory(self.count)
+        self._diff = Memory(self.count, diff_value)
 
     @property
     def data(self) -> np.ndarray:
         """The values; writing into the array writes into the net."""
-        return self.tensor().numpy()
+        return self._data.array().reshape(self._shape)
 
     @property
     def diff(self) -> np.ndarray:
         """The gradient; a loss blob's holds its loss weight before backward."""
-        return self.gradient().numpy()
+        return self._diff.array().reshape(self._shape)
 
-    def tensor(self) -> Tensor:
+    def tensor(self, device: torch.device = CPU) -> Tensor:
         """The values as a tensor, without history."""
-        if self._data is None:
-            self._data = torch.zeros(self._shape)
-        return self._data
+        return self._data.tensor(device).view(self._shape)
 
-    def gradient(self) -> Tensor:
+    def gradient(self, device: torch.device = CPU) -> Tensor:
         """The gradient as a tensor."""
-        if self._diff is None:
-            self._diff = torch.full(self._shape, self._diff_value)
-        return self._diff
+        return self._diff.tensor(device).view(self._shape)
 
     def set(self, value: Tensor) -> None:
         """Takes new values, of a new shape perhaps, as a layer's forward does."""
-        value = value.detach()
         self._resize(tuple(value.shape))
-        self._data = value if value.dtype == torch.float32 and value.is_contiguous() else value.float().contiguous()
+        self._data.set(flat(value))
 
     def set_gradient(self, value: Tensor | None) -> None:
         """Takes a gradient; None is zero."""
-        self._diff = torch.zeros(self._shape) if value is None else value.detach().float().contiguous()
+        self._diff.set(torch.zeros(self.count) if value is None else flat(value))
+
+    def free(self) -> None:
+        """Lets go of data nobody holds."""
+        self._data.free()
 
     def reshape(self, *shape: int) -> None:
         """A new shape; values are kept where their number is the same."""
-        if self._data is not None and self._data.numel() == prod(shape):
-            self._data = self._data.reshape(shape)
-        self._resize(tuple(int(n) for n in shape))
+        self._resize(tuple(int(n) for n in (shape[0] if len(shape) == 1 and np.iterable(shape[0]) else shape)))
 
     def _resize(self, shape: tuple[int, ...]) -> None:
-        if shape == self._shape:
-            return
+        if min(shape, default=0) < 0:
+            raise ValueError(f"a blob cannot have the shape {list(shape)}")
         self._shape = shape
-        if self._data is not None and tuple(self._data.shape) != shape:
-            self._data = None
-        self._diff = None
+        if self.count != self._data.count:
+            self._data = Memory(self.count)
+        if self.count != self._diff.count:
+            self._diff = Memory(self.count, self._diff_value)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,6 +78,8 @@ class Blob:
         return prod(self._shape)
 
     def _legacy(self, axis: int) -> int:
+        if len(self._shape) > 4:
+            raise ValueError(f"num, channels, height, width are of blobs of up to 4 axes, not {len(self._shape)}")
         return self._shape[axis] if axis < len(self._shape) else 1
 
     @property
@@ -93,27 +99,75 @@ class Blob:
         return self._legacy(3)
 
 
+def flat(value: Tensor) -> Tensor:
+    """The values in a row, without history: the same memory where it is float32 and contiguous."""
+    return value.detach().to(torch.float32).reshape(-1)
+
+
+class _Values(Memory):
+    """A parameter's values, wherever the net keeps them now."""
+
+    def __init__(self, owner: ParamBlob) -> None:
+        super().__init__(owner.count)
+        self.owner = owner
+
+    def get(self) -> Tensor:
+        return self.owner.parameter.detach().view(-1)
+
+    def tensor(self, device: torch.device) -> Tensor:
+        values = self.get()
+        if self._handed_out and self._host is not None and not values.is_cpu:
+            values.copy_(self._host)
+        self._handed_out = False
+        return values
+
+    def set(self, values: Tensor) -> None:
+        self._handed_out = False
+        self.get().copy_(values)
+
+
+class _Gradient(_Values):
+    """A parameter's gradient; zeros until there is one."""
+
+    def get(self) -> Tensor:
+        parameter = self.owner.parameter
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        return parameter.grad.view(-1)
+
+
 class ParamBlob(Blob):
-    """A parameter blob: a view of the net's own parameter and of its gradient."""
+    """A parameter blob: the net's own parameter and its gradient, by any shape of as many values."""
 
-    def __init__(self, parameter: nn.Parameter, shape: Sequence[int]) -> None:
-        super().__init__(shape)
-        self.parameter = parameter
+    def __init__(self, step: Step, index: int) -> None:
+        self.step, self.index = step, index
+        super().__init__(step.shapes[index])
+        self._data, self._diff = _Values(self), _Gradient(self)
 
-    def tensor(self) -> Tensor:
-        return self.parameter.detach().view(self._shape)
+    @property
+    def parameter(self) -> nn.Parameter:
+        blobs: Any = self.step.blobs
+        return blobs.blobs()[self.index]
 
-    def gradient(self) -> Tensor:
-        if self.parameter.grad is None:
-            self.parameter.grad = torch.zeros_like(self.parameter)
-        return self.parameter.grad.view(self._shape)
+    def sync(self) -> None:
+        """Brings what a script wrote into the arrays to the net."""
+        self._data.tensor(self.parameter.device)
+        if self.parameter.grad is not None:
+            self._diff.tensor(self.parameter.device)
 
-    def set(self, value: Tensor) -> None:
-        self.tensor().copy_(value)
+    def clear_diff(self) -> None:
+        """The gradient is zero, where there is one."""
+        if self.parameter.grad is not None:
+            self._diff.forget()
+            self.parameter.grad.zero_()
 
-    def reshape(self, *shape: int) -> None:
-        """As Caffe's: a parameter takes another shape of as many values, or new zeros."""
+    def forget_array(self) -> None:
+        """The net has new values; what a script wrote before is past."""
+        self._data.forget()
+
+    def _resize(self, shape: tuple[int, ...]) -> None:
+        """Another shape of as many values, or new zeros."""
         if prod(shape) != self.count:
-            self.parameter.data = torch.zeros(shape)
+            self.parameter.data = torch.zeros(shape, device=self.parameter.device)
             self.parameter.grad = None
-        self._shape = tuple(int(n) for n in shape)
+        self._shape = shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,16 @@ import torch
 from torch import Tensor
 
 from netspec import weights as stored
-from netspec.errors import SpecError
+from netspec.errors import SpecError, suggestion
 from netspec.ir.graph import Blob as Value
-from netspec.ir.graph import Graph
-from netspec.layers import Context
 from netspec.net import Net as CoreNet
-from netspec.net import Step
-from netspec.passes.infer_shapes import infer_shapes
 from netspec.passes.insert_splits import insert_splits
 from netspec.pipeline import as_list, load_graph
+from netspec.pycaffe import mode, tape
 from netspec.pycaffe.blob import Blob, ParamBlob
 
 PHASES = ("TRAIN", "TEST")
+Arrays = dict[str, np.ndarray]
 
 
 class LayerView:
@@ -39,227 +37,321 @@ class Net:
 
     def __init__(
         self,
-        network_file: str,
+        network_file: str | Path,
         phase: int | str | None = None,
         *old: int,
         level: int = 0,
         stages: Sequence[str] | None = None,
         weights: str | None = None,
     ) -> None:
-        if isinstance(phase, str) and old:
-            phase, weights = old[0], phase
-        if not isinstance(phase, int):
+        if isinstance(phase, (str, Path)) and len(old) == 1:
+            phase, weights, old = old[0], str(phase), ()
+        if old:
+            level, stages, weights = (*old, *(level, stages, weights)[len(old) :])
+        if phase not in (0, 1):
             raise TypeError("Net wants a phase: caffe.TRAIN or caffe.TEST")
-        graph = load_graph(network_file, PHASES[phase], level, stages or ())
-        self._set_up(CoreNet(insert_splits(graph), Context(folder=Path(network_file).parent)))
+        graph = load_graph(network_file, PHASES[int(phase)], level, stages or ())
+        folder = Path(network_file).parent
+        self._set_up(CoreNet(insert_splits(graph), mode.context(folder)), None)
         if weights:
             self.copy_from(weights)
 
     @classmethod
     def over(cls, core: CoreNet) -> Net:
-        """A view of a net that somebody else runs: the same parameters and data layers."""
+        """A view of a net that somebody else runs too: its layers, its parameters, its place."""
         self = cls.__new__(cls)
-        split = CoreNet(insert_splits(written(core.graph)), core.context, data_shapes(core))
-        split.share_with(core)
-        ours = dict(core.data_layers())
-        for step in split.steps:
-            step.layer = ours.get(step.spec.name, step.layer) if step.layer.is_data else step.layer
-        self._set_up(split)
+        self._set_up(core, core.device)
         return self
 
-    def _set_up(self, core: CoreNet) -> None:
-        self.core = core
-        self.graph = core.graph
-        for step in core.steps:
-            step.layer.overwrite = False
-        self._record: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+    def _set_up(self, core: CoreNet, device: torch.device | None) -> None:
+        self.core, self.graph, self._device = core, core.graph, device
+        self._passes: dict[int, tape.Pass] = {}
+        self._callbacks: dict[str, list[Callable[[int], Any]]] = {
+            f"{when}_{way}": [] for when in ("before", "after") for way in ("forward", "backward")
+        }
         weights = {blob.name: w.value for blob, w in core.losses.items()}
         self.blobs: OrderedDict[str, Blob] = OrderedDict(
             (name, Blob(core.blob_shapes[value], weights.get(name, 0.0))) for name, value in core.last.items()
         )
         self.blob_loss_weights = OrderedDict((name, weights.get(name, 0.0)) for name in self.blobs)
-        self.params: OrderedDict[str, list[Blob]] = OrderedDict()
+        self.params: OrderedDict[str, list[ParamBlob]] = OrderedDict()
         self.layers: list[LayerView] = []
         for step in core.steps:
-            own = step.blobs.blobs() if step.blobs else []
-            blobs: list[Blob] = [ParamBlob(p, shape) for p, shape in zip(own, step.shapes, strict=True)]
+            blobs = [ParamBlob(step, i) for i in range(len(step.shapes))]
             self.layers.append(LayerView(step.spec.type, blobs))
             if blobs:
                 self.params[step.spec.name] = blobs
+        specs = self.graph.layers
+        self._layer_names = [spec.name for spec in specs]
+        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
+        self.bottom_names = OrderedDict((s.name, [b.name for b in s.bottoms]) for s in specs)
+        self.top_names = OrderedDict((s.name, [b.name for b in s.tops]) for s in specs)
+        self.inputs = [b.name for b in self.graph.inputs]
+        self.outputs = [b.name for b in self.graph.outputs]
+
+    # -- the names that Caffe's own wrapper is built on
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self.blobs)
+
+    @property
+    def _blobs(self) -> list[Blob]:
+        return list(self.blobs.values())
 
     @property
     def _blob_loss_weights(self) -> OrderedDict[str, float]:
         return self.blob_loss_weights
 
     @property
-    def _layer_names(self) -> list[str]:
-        return [spec.name for spec in self.graph.layers]
+    def _inputs(self) -> list[int]:
+        return [self._blob_names.index(name) for name in self.inputs]
 
     @property
-    def layer_dict(self) -> OrderedDict[str, LayerView]:
-        return OrderedDict(zip(self._layer_names, self.layers, strict=True))
+    def _outputs(self) -> list[int]:
+        return [self._blob_names.index(name) for name in self.outputs]
 
-    @property
-    def bottom_names(self) -> OrderedDict[str, list[str]]:
-        return OrderedDict((s.name, [b.name for b in s.bottoms]) for s in self.graph.layers)
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return [self._blob_names.index(b.name) for b in self.graph.layers[layer].bottoms]
 
-    @property
-    def top_names(self) -> OrderedDict[str, list[str]]:
-        return OrderedDict((s.name, [b.name for b in s.tops]) for s in self.graph.layers)
+    def _top_ids(self, layer: int) -> list[int]:
+        return [self._blob_names.index(b.name) for b in self.graph.layers[layer].tops]
 
-    @property
-    def inputs(self) -> list[str]:
-        return [b.name for b in self.graph.inputs]
-
-    @property
-    def outputs(self) -> list[str]:
-        return [b.name for b in self.graph.outputs]
+    # -- forward
 
     def forward(
         self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **inputs: Any
-    ) -> dict[str, np.ndarray]:
-        """Runs layers start..end (all by default); returns the outputs and the blobs named.
+    ) -> Arrays:
+        """Runs layers start..end (all by default); returns the outputs (of `end`, if given) and the blobs named.
 
-        Keyword arguments are arrays for input blobs, of the blobs' own shape.
+        Keyword arguments are arrays for all input blobs, of the blobs' own shape.
         """
-        for name, value in inputs.items():
-            self._fill_input(name, value)
-        first, last = self._range(start, end)
-        for number in range(first, last + 1):
-            self._forward_layer(number)
-        names = [end] if end is not None else self.outputs
-        tops = self.top_names[end] if end is not None else names
-        return {name: self.blobs[name].data for name in (*tops, *(blobs or ()))}
+        if inputs:
+            self._fill(inputs, self.inputs, "input", lambda blob: blob.data)
+        self._forward(self._number(start, 0), self._number(end, len(self.layers) - 1))
+        names = self.top_names[end] if end is not None else self.outputs
+        return {name: self._blob(name).data for name in (*names, *(blobs or ()))}
 
-    def _fill_input(self, name: str, value: Any) -> None:
-        if name not in self.inputs:
-            raise SpecError(f"'{name}' is no input of the net; its inputs are {self.inputs}")
-        blob = self.blobs[name]
-        if np.shape(value)[0] != blob.shape[0]:
-            raise SpecError(f"input '{name}' has batch size {blob.shape[0]}, not {np.shape(value)[0]}")
-        blob.data[...] = value
+    def _forward(self, start: int, end: int) -> float:
+        """Runs layers by number; the loss of those that have a weight in it."""
+        device = self._place()
+        loss = 0.0
+        for number in range(start, end + 1):
+            self._call("before_forward", number)
+            self._forward_layer(number, device)
+            loss += sum(self._loss(value) for value in self.graph.layers[number].tops if value in self.core.losses)
+            self._call("after_forward", number)
+        return loss
 
-    def _range(self, start: str | None, end: str | None) -> tuple[int, int]:
-        names = self._layer_names
-        for name in (start, end):
-            if name is not None and name not in names:
-                raise SpecError(f"the net has no layer '{name}'")
-        return names.index(start) if start else 0, names.index(end) if end else len(names) - 1
+    def _loss(self, value: Value) -> float:
+        return self.core.losses[value].value * float(self.blobs[value.name].tensor().sum())
 
-    def _forward_layer(self, number: int) -> None:
+    def _forward_layer(self, number: int, device: torch.device) -> None:
         step = self.core.steps[number]
         if step.spec.type == "Input":
             return
-        bottoms = [
-            self.blobs[b.name].tensor().detach().requires_grad_(need)
-            for b, need in zip(step.spec.bottoms, step.gradient, strict=True)
-        ]
-        tops = step.run(bottoms)
-        self._record[number] = (bottoms, tops)
-        for value, top in zip(step.spec.tops, tops, strict=True):
-            self.blobs[value.name].set(top)
+        self._passes.pop(number, None)
+        bottoms = [self.blobs[b.name] for b in step.spec.bottoms]
+        tops = [self.blobs[b.name] for b in step.spec.tops]
+        self._passes[number] = tape.forward(step, bottoms, tops, device)
+
+    def _place(self) -> torch.device:
+        """Moves the parameters where nets run now, with what scripts wrote into them."""
+        device = self._device or mode.device()
+        if self.core.device != device:
+            self.core.to(device)
+        self.sync()
+        return device
+
+    def sync(self) -> None:
+        """Brings what scripts wrote into parameters to the net."""
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.sync()
+
+    def _fill(self, arrays: Mapping[str, Any], names: Sequence[str], word: str, part: Callable[[Blob], Any]) -> None:
+        if set(arrays) != set(names):
+            raise SpecError(f"the net's {word}s are {sorted(names)}; found {sorted(arrays)}")
+        for name, value in arrays.items():
+            blob = self.blobs[name]
+            if blob.shape and np.shape(value)[:1] != blob.shape[:1]:
+                raise SpecError(f"{word} '{name}' has batch size {blob.shape[0]}, not {np.shape(value)[:1]}")
+            part(blob)[...] = value
+
+    def _number(self, layer: str | None, default: int) -> int:
+        if layer is None:
+            return default
+        if layer not in self._layer_names:
+            raise SpecError(f"the net has no layer '{layer}'{suggestion(layer, self._layer_names)}")
+        return self._layer_names.index(layer)
+
+    def _blob(self, name: str) -> Blob:
+        if name not in self.blobs:
+            raise SpecError(f"the net has no blob '{name}'{suggestion(name, self.blobs)}")
+        return self.blobs[name]
+
+    # -- backward
 
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **tops: Any
-    ) -> dict[str, np.ndarray]:
+    ) -> Arrays:
         """Runs layers start..end backwards (all by default); returns the inputs' diffs and those named.
 
-        Keyword arguments are arrays for the diffs of output blobs. Parameter diffs add up until cleared.
+        Keyword arguments are arrays for the diffs of all output blobs. Parameter diffs add up until cleared.
         """
-        for name, value in tops.items():
-            if name not in self.outputs:
-                raise SpecError(f"'{name}' is no output of the net; its outputs are {self.outputs}")
-            self.blobs[name].diff[...] = value
-        last, first = self._range(end, start)
-        for number in range(first, last - 1, -1):
-            if self.core.needs.layers[number] or self.graph.force_backward:
-                self._backward_layer(number)
-        bottoms = self.bottom_names[end] if end is not None else self.inputs
-        return {name: self.blobs[name].diff for name in (*bottoms, *(diffs or ()))}
+        if tops:
+            self._fill(tops, self.outputs, "output", lambda blob: blob.diff)
+        self._backward(self._number(start, len(self.layers) - 1), self._number(end, 0))
+        names = self.bottom_names[end] if end is not None else self.inputs
+        return {name: self._blob(name).diff for name in (*names, *(diffs or ()))}
 
-    def _backward_layer(self, number: int) -> None:
+    def _backward(self, start: int, end: int) -> None:
+        """Runs layers by number, downwards."""
+        if self.core.needs.refused:
+            raise self.core.needs.refused[0]
+        device = self._place()
+        for number in range(start, end - 1, -1):
+            self._call("before_backward", number)
+            if self.core.needs.layers[number] and number in self._passes:
+                self._backward_layer(number, device)
+            self._call("after_backward", number)
+
+    def _backward_layer(self, number: int, device: torch.device) -> None:
         step = self.core.steps[number]
-        if number not in self._record:
-            return
-        bottoms, tops = self._record[number]
-        needed = [b for b, g in zip(bottoms, step.gradient, strict=True) if g]
-        params = [p for p in (step.blobs.blobs() if step.blobs else []) if p.requires_grad]
-        outs = [
-            (t, self.blobs[v.name].gradient()) for v, t in zip(step.spec.tops, tops, strict=True) if t.requires_grad
-        ]
-        if not outs or not (needed or params):
-            return
-        grads = torch.autograd.grad(
-            [t for t, _ in outs],
-            [*needed, *params],
-            [g.view(t.shape) for t, g in outs],
-            retain_graph=True,
-            allow_unused=True,
-        )
-        self._write_gradients(step, grads[: len(needed)])
-        for param, grad in zip(params, grads[len(needed) :], strict=True):
+        params = [p for p, learns in zip(step.blobs.blobs(), step.learns, strict=True) if learns] if step.blobs else []
+        diffs = [self.blobs[v.name].gradient(device) for v in step.spec.tops]
+        bottoms, own = self._passes[number].gradients(diffs, params)
+        takers = [v for v, g in zip(step.spec.bottoms, step.gradient, strict=True) if g]
+        for value, grad in zip(takers, bottoms, strict=True):
+            self.blobs[value.name].set_gradient(grad)
+        for param, grad in zip(params, own, strict=True):
             add_gradient(param, grad, step.layer.replaces_diff)
 
-    def _write_gradients(self, step: Step, grads: Sequence[Tensor | None]) -> None:
-        values = [v for v, g in zip(step.spec.bottoms, step.gradient, strict=True) if g]
-        for value, grad in zip(values, grads, strict=True):
-            self.blobs[value.name].set_gradient(grad)
+    def clear_param_diffs(self) -> None:
+        """Sets every parameter's diff to zero."""
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.clear_diff()
+
+    # -- many images
+
+    def forward_all(self, blobs: Sequence[str] | None = None, **inputs: Any) -> Arrays:
+        """Runs any number of items, a batch at a time; the outputs (and blobs named) of all of them."""
+        rows: dict[str, list[np.ndarray]] = {}
+        for batch in self._batch(inputs):
+            for name, value in self.forward(blobs=blobs, **batch).items():
+                rows.setdefault(name, []).extend(value.copy())
+        return self._joined(rows, inputs)
+
+    def forward_backward_all(
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **arrays: Any
+    ) -> tuple[Arrays, Arrays]:
+        """Runs any number of items forward and, from arrays for the outputs' diffs, backward."""
+        ins = {k: v for k, v in arrays.items() if k in self.inputs}
+        tops = {k: v for k, v in arrays.items() if k in self.outputs}
+        values: dict[str, list[np.ndarray]] = {}
+        gradients: dict[str, list[np.ndarray]] = {}
+        for batch, top in zip(self._batch(ins), self._batch(tops), strict=True):
+            for name, value in self.forward(blobs=blobs, **batch).items():
+                values.setdefault(name, []).extend(value.copy())
+            for name, value in self.backward(diffs=diffs, **top).items():
+                gradients.setdefault(name, []).extend(value.copy())
+        return self._joined(values, ins), self._joined(gradients, ins)
+
+    def _batch(self, arrays: Mapping[str, Any]) -> Iterator[Arrays]:
+        """Arrays in pieces of the net's batch size, the last one filled up with zeros."""
+        size = next(iter(self.blobs.values())).num
+        total = len(next(iter(arrays.values()), ()))
+        for at in range(0, total, size):
+            yield {name: padded(np.asarray(rows[at : at + size]), size) for name, rows in arrays.items()}
+
+    @staticmethod
+    def _joined(rows: Mapping[str, list[np.ndarray]], inputs: Mapping[str, Any]) -> Arrays:
+        total = len(next(iter(inputs.values()), ()))
+        return {name: np.asarray(values[:total]) for name, values in rows.items()}
+
+    # -- shapes, weights, other nets
 
     def reshape(self) -> None:
         """Carries the shapes of the inputs through the net."""
         given = {name: self.blobs[name].shape for name in self.inputs}
         given.update(data_shapes(self.core))
-        for value, shape in infer_shapes(self.core.bound, given).items():
+        for value, shape in self.core.reshaped(given).items():
             if value == self.core.last[value.name]:
                 self.blobs[value.name]._resize(tuple(shape))
-
-    def clear_param_diffs(self) -> None:
-        """Sets every parameter's diff to zero."""
-        for parameter in self.core.parameters():
-            if parameter.grad is not None:
-                parameter.grad.zero_()
 
     def copy_from(self, *files: str) -> None:
         """Loads weights by layer name from `.caffemodel`, `.h5`, or any other known format."""
         for file in files:
             for one in as_list(file):
                 self.core.copy_from(stored.read(one))
+        self._forget_arrays()
 
-    load_hdf5 = copy_from
+    def load_hdf5(self, file: str) -> None:
+        """Loads weights from HDF5; the format is known by the content anyway."""
+        self.copy_from(file)
+
+    def _forget_arrays(self) -> None:
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.forget_array()
 
     def save(self, path: str) -> None:
         """Writes the weights as `.caffemodel`."""
+        self.sync()
         stored.caffemodel.write(path, self.core.to_model())
 
     def save_hdf5(self, path: str) -> None:
         """Writes the weights as `.caffemodel.h5`."""
+        self.sync()
         stored.hdf5.write(path, self.core.to_model())
 
     def share_with(self, other: Net) -> None:
-        """Shares the parameters of layers of the same name."""
+        """Takes the parameters of layers of the same name from another net, so that both always agree."""
+        other.sync()
         self.core.share_with(other.core)
-        self._set_up(self.core)
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
-        """Gives the first layer, a MemoryData, its arrays."""
+        """Gives the first layer, a MemoryData, its arrays: N x C x H x W, and N labels."""
         layer: Any = self.core.steps[0].layer
         if not hasattr(layer, "set_input_arrays"):
             raise SpecError("set_input_arrays is for a net whose first layer is MemoryData")
-        layer.set_input_arrays(data, labels)
+        layer.set_input_arrays(data, np.reshape(labels, (-1, 1, 1, 1)) if np.ndim(labels) == 1 else labels)
 
-    def show(self, values: dict[Value, Tensor]) -> None:
-        """Takes values that the net was run to elsewhere, by a solver."""
-        for value, tensor in values.items():
-            if value.name in self.blobs:
-                self.blobs[value.name].set(tensor)
-        for spec in self.graph.layers:
-            if spec.type == "Split":
-                for top in spec.tops:
-                    self.blobs[top.name].set(self.blobs[spec.bottoms[0].name].tensor())
+    # -- callbacks: called with the layer's number
+
+    def before_forward(self, callback: Callable[[int], Any]) -> None:
+        self._callbacks["before_forward"].append(callback)
+
+    def after_forward(self, callback: Callable[[int], Any]) -> None:
+        self._callbacks["after_forward"].append(callback)
+
+    def before_backward(self, callback: Callable[[int], Any]) -> None:
+        self._callbacks["before_backward"].append(callback)
+
+    def after_backward(self, callback: Callable[[int], Any]) -> None:
+        self._callbacks["after_backward"].append(callback)
+
+    def _call(self, event: str, layer: int) -> None:
+        for callback in self._callbacks[event]:
+            callback(layer)
+
+    # -- for whoever runs the same net without its blobs
 
     def given(self) -> dict[str, Tensor]:
-        """The input blobs as tensors."""
-        return {name: self.blobs[name].tensor() for name in self.inputs}
+        """The input blobs as tensors, before a run elsewhere; what the last one left is let go."""
+        self.sync()
+        self._passes.clear()
+        for name, blob in self.blobs.items():
+            if name not in self.inputs:
+                blob.free()
+        return {name: self.blobs[name].tensor(self.core.device) for name in self.inputs}
+
+    def show(self, values: Mapping[Value, Tensor]) -> None:
+        """Takes values that the net was run to elsewhere."""
+        for value, tensor in values.items():
+            if value.name in self.blobs and self.core.last[value.name] == value:
+                self.blobs[value.name].set(tensor)
 
 
 def add_gradient(param: torch.nn.Parameter, grad: Tensor | None, replace: bool) -> None:
@@ -274,16 +366,13 @@ def add_gradient(param: torch.nn.Parameter, grad: Tensor | None, replace: bool) 
         param.grad.add_(grad)
 
 
+def padded(rows: np.ndarray, size: int) -> np.ndarray:
+    """`size` rows, zeros after the given ones."""
+    if len(rows) == size:
+        return rows
+    return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
+
+
 def data_shapes(core: CoreNet) -> dict[str, tuple[int, ...]]:
     """The shapes that data layers' tops have now, so that they need not be asked again."""
     return {t.name: core.blob_shapes[t] for spec, layer in core.bound if layer.is_data for t in spec.tops}
-
-
-def written(graph: Graph) -> Graph:
-    """The graph without the tops that loss layers made by themselves, ready to be bound again."""
-    from dataclasses import replace
-
-    from netspec.ir.graph import AUTOMATIC
-
-    layers = tuple(replace(s, tops=tuple(t for t in s.tops if t.name != AUTOMATIC)) for s in graph.layers)
-    return replace(graph, layers=layers)

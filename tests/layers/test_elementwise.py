@@ -81,7 +81,7 @@ def test_the_bottom_stays_unless_it_may_be_overwritten(type, settings):
 IN_PLACE = [row for row in SMOOTH if row[0] != "Power"]
 
 
-@pytest.mark.parametrize(("type", "settings"), [*IN_PLACE, ("Power", "power_param { power: 3 scale: 2 }")])
+@pytest.mark.parametrize(("type", "settings"), IN_PLACE)
 def test_in_place_gives_the_gradients_of_two_blobs(type, settings):
     """The layer stands behind a convolution, whose memory it may take, and below a ReLU in place."""
     conv = 'layer { name: "c" type: "Convolution" bottom: "x" top: "a" convolution_param { num_output: 3 kernel_size: 1'
@@ -98,12 +98,22 @@ def test_in_place_gives_the_gradients_of_two_blobs(type, settings):
     torch.testing.assert_close(grads[0], grads[1], equal_nan=True)
 
 
-def test_power_in_place_with_power_1_gives_the_squared_scale():
-    source = text("Power", "power_param { scale: 3 shift: 1 }", SMALL).replace('top: "t0"', 'top: "b0"')
+@pytest.mark.parametrize(
+    ("settings", "slope"),
+    [
+        ("scale: 3 shift: 1", lambda y: torch.full_like(y, 3)),
+        ("power: 2 scale: 0.5 shift: 1.5", lambda y: 0.5 * y + 1.5),
+        ("power: 3 scale: 2", lambda y: torch.full_like(y, 3)),
+        ("power: 3 scale: 2 shift: 7", lambda y: 6 * y / (2 * y + 7)),
+    ],
+)
+def test_power_in_place_gives_the_squared_slope_at_its_top(settings, slope):
+    source = text("Power", f"power_param {{ {settings} }}", SMALL).replace('top: "t0"', 'top: "b0"')
     built = Net(lower(parse("force_backward: true " + source)))
     x = torch.randn(SMALL[0], requires_grad=True)
-    (5 * built(b0=x)["b0"]).sum().backward()
-    assert torch.equal(x.grad, torch.full(SMALL[0], 9.0))
+    y = built(b0=x)["b0"]
+    (5 * y).sum().backward()
+    torch.testing.assert_close(x.grad, slope(y.detach()).square())
 
 
 def test_constant_powers():
