@@ -76,16 +76,18 @@ def vgg_pools(
     first: str = "conv1_1",
     pad: int = 100,
     widths: Sequence[int] = VGG_WIDTHS,
+    start: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> dict[str, str]:
-    """The thirteen convolutions and five poolings of VGG16: `{"pool1": blob, ...}`."""
+    """The thirteen convolutions and five poolings of VGG16: `{"pool1": blob, ...}`; `start` is for the first alone."""
     pools = {}
     for stage, (width, depth) in enumerate(zip(widths, VGG_DEPTHS, strict=True), 1):
         for i in range(1, depth + 1):
-            name = first if stage == i == 1 else f"conv{stage}_{i}"
-            shape = {"pad": pad if stage == i == 1 else 1, "kernel_size": 3, "stride": 1}
-            relu = f"relu{stage}_{i}{suffix}"
-            x = conv_relu(net, name + suffix, relu, x, width, param=LEARNED, **shape, **settings)
+            name, own = f"conv{stage}_{i}", {"pad": 1, **settings}
+            if stage == i == 1:
+                name, own = first, {**settings, "pad": pad, **(start or {})}
+            shape = {"kernel_size": 3, "stride": 1, "param": LEARNED}
+            x = conv_relu(net, name + suffix, f"relu{stage}_{i}{suffix}", x, width, **shape, **own)
         x = net.layer("Pooling", f"pool{stage}{suffix}", x, pool="MAX", kernel_size=2, stride=2)
         pools[f"pool{stage}"] = x
     return pools
@@ -480,20 +482,24 @@ def voc_fcn_googlenet(split: Split, weight: float | None = None) -> Builder:
 
 SLIM_WIDTHS = (8, 16, 32, 64, 64)
 SLIM_FC = 128
+MSRA = {"type": "msra"}
 
 
-def slim_fcn8s(split: Split, name: str, folder: str, classes: int, weight: float, mean: Sequence[float]) -> Builder:
-    """voc-fcn8s layer for layer, an eighth as wide, its weights filled at random; the loss weighed by a constant."""
+def slim_fcn8s(split: Split, name: str, folder: str, classes: int, pixels: int) -> Builder:
+    """voc-fcn8s layer for layer, an eighth as wide; the loss weighed by one over the pixels of an image.
+
+    The filler of the first layer brings pixels of about 100 down to about 1, msra keeps them there; scores start at 0.
+    """
     net = Builder(name)
-    params = {"voc_dir": folder, "seed": 1337, "split": split, "mean": tuple(mean)}
+    params: dict[str, Any] = {"voc_dir": folder, "seed": 1337, "split": split, "mean": VOC_MEAN}
     if classes != 21:
         params["classes"] = classes
     data, label = net.python("data", ["data", "label"], "voc_layers.VOCSegDataLayer", **params)
-    filler = {"weight_filler": {"type": "msra"}}
-    pools = vgg_pools(net, data, widths=SLIM_WIDTHS, **filler)
-    x = vgg_fc(net, pools["pool5"], True, width=SLIM_FC, **filler)
-    x = scores(net, x, pools, data, classes, 8, weight_filler={"type": "gaussian", "std": 0.01})
-    loss(net, x, label, loss_weight=weight)
+    start = {"weight_filler": {"type": "gaussian", "std": 0.003}}
+    pools = vgg_pools(net, data, widths=SLIM_WIDTHS, start=start, weight_filler=MSRA)
+    x = vgg_fc(net, pools["pool5"], drop=True, width=SLIM_FC, weight_filler=MSRA)
+    x = scores(net, x, pools, data, classes, 8)
+    loss(net, x, label, loss_weight=1 / pixels)
     return net
 
 
@@ -558,11 +564,10 @@ def base_nets() -> Iterator[Net]:
 
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    # The sample's and the small sets' images have few pixels: the weight is about one over their number.
-    "slim-fcn8s": {"folder": "../../../data/sample", "classes": 21, "weight": 5e-5, "mean": VOC_MEAN},
-    "voc-mini-fcn8s": {"folder": "voc-mini", "classes": 21, "weight": 5e-6, "mean": VOC_MEAN},
-    "camvid-mini-fcn8s": {"folder": "camvid-mini", "classes": 11, "weight": 6e-6, "mean": VOC_MEAN},
-    "membrane-mini-fcn8s": {"folder": "membrane-mini", "classes": 2, "weight": 4e-6, "mean": (126.0, 126.0, 126.0)},
+    "slim-fcn8s": {"folder": "../../../data/sample", "classes": 21, "pixels": 160 * 128},
+    "voc-mini-fcn8s": {"folder": "voc-mini", "classes": 21, "pixels": 500 * 375},
+    "camvid-mini-fcn8s": {"folder": "camvid-mini", "classes": 11, "pixels": 480 * 360},
+    "membrane-mini-fcn8s": {"folder": "membrane-mini", "classes": 2, "pixels": 512 * 512},
 }
 
 
