@@ -190,6 +190,8 @@ class _Story:
 
     def detail(self, at: Key) -> Iterator[Row]:
         changes = self.by_row[at]
+        if any(c.field == "type" for c in changes):
+            changes = merged(changes)
         names = next((c for c in changes if c.kind == "renamed"), None)
         for c in changes:
             if c.kind == "changed":
@@ -205,6 +207,21 @@ class _Story:
         """Behind which layer it stood and stands."""
         ends = [f"after {shown(g.layers[n - 1].name)}" if n else "first" for g, n in self.both(at)]
         return arrow(*ends)
+
+
+def merged(changes: Sequence[Change]) -> list[Change]:
+    """A layer of another type has its settings in another message: those of one name are one, or none if they agree."""
+    settings: dict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        if change.kind == "changed":
+            settings[field_label(change.field)].append(change)
+    out = []
+    for same in settings.values():
+        old = next((c.old for c in same if c.old is not None), None)
+        new = next((c.new for c in same if c.new is not None), None)
+        if old != new:
+            out.append(replace(same[0], old=old, new=new))
+    return [*out, *(c for c in changes if c.kind != "changed")]
 
 
 def touches(change: Change, name: str, kind: str) -> bool:

@@ -28,7 +28,9 @@ def state_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--stage", "stages", multiple=True, help="A stage of the net's state; repeatable."),
         click.option("--level", default=0, help="The level of the net's state.", show_default=True),
-        click.option("--phase", type=click.Choice(PHASES, case_sensitive=False), help="TRAIN or TEST."),
+        click.option(
+            "--phase", type=click.Choice(PHASES, case_sensitive=False), metavar="TRAIN|TEST", help="The phase."
+        ),
     ):
         function = option(function)
     return function

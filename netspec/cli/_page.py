@@ -34,6 +34,15 @@ def page(*renderables: RenderableType) -> None:
     click.echo("\n".join(line.rstrip() for line in buffer.getvalue().splitlines()))
 
 
+def fits(renderable: RenderableType) -> bool:
+    """Whether the terminal is as wide as this wants to be; a file always is."""
+    console = Console()
+    return (
+        not console.is_terminal
+        or console.measure(renderable, options=console.options.update(width=PLAIN_WIDTH)).maximum <= console.width
+    )
+
+
 def html(title: str, *renderables: RenderableType) -> str:
     """The same as a self-contained HTML page."""
     from rich.terminal_theme import MONOKAI

@@ -39,7 +39,7 @@ def command(
 
     Exit status: 0 the same, 1 different, 2 trouble. Nets with phase rules are compared in both phases.
 
-    Example: netspec diff prototxt/voc-fcn32s/train.prototxt prototxt/voc-fcn8s/train.prototxt
+    Example: netspec diff voc-fcn32s/train.prototxt voc-fcn8s/train.prototxt
     """
     if is_weights(a) or is_weights(b):
         report = weights_report(a, b, phase or "TRAIN", level, stages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,13 +11,16 @@ import click
 from netspec.cli import _options as opt
 from netspec.cli import verb
 from netspec.cli._net import has_phase_rules, in_phases, read_net, state_options
-from netspec.cli._page import dims, number, page, shown, text
+from netspec.cli._page import dims, fits, number, page, shown, text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from netspec.passes.coord_maps import ReceptiveField
     from netspec.passes.summary import Row, Summary
+
+EDGES = "bottoms → tops"
+COLUMNS: tuple[str, ...] = ("layer", "type", EDGES, "top shapes", "params", "MACs", "memory", "stride", "field")
 
 
 @verb()
@@ -47,30 +51,57 @@ def command(
     if not phase and (has_phase_rules(document) or errors):
         notes.append(f"phase {found}; --phase {'TEST' if found == 'TRAIN' else 'TRAIN'} for the other")
     head = text((f"{shown(graph.name) or shown(net)}", "bold"), f"  {len(graph.layers)} layers")
-    page(head, text(""), table(result), text(""), *totals(result), *[text(("note: ", "yellow"), n) for n in notes])
+    page(head, text(""), *fitting(result), *totals(result), *[text(("note: ", "yellow"), n) for n in notes])
 
 
-def table(result: Summary) -> Table:
+def fitting(result: Summary) -> list[Any]:
+    """The table; on a terminal too narrow for it one with fewer columns, each layer still on one line."""
+    variants = [
+        table(result, COLUMNS),
+        table(result, COLUMNS, short=True),
+        table(result, [c for c in COLUMNS if c != EDGES]),
+        table(result, ["layer", "top shapes", "params", "MACs", "stride", "field"]),
+    ]
+    chosen = next((t for t in variants if fits(t)), variants[-1])
+    dropped = [c for c in COLUMNS if c not in [str(column.header) for column in chosen.columns]]
+    note = (
+        [text(("note: ", "yellow"), f"a wider terminal, or --json, shows {', '.join(dropped)} too")] if dropped else []
+    )
+    return [chosen, text(""), *note]
+
+
+def table(result: Summary, columns: Sequence[str], short: bool = False) -> Table:
     """A row per layer."""
     from rich.table import Table
     from rich.text import Text
 
     out = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    columns = ("layer", "type", "bottoms → tops", "top shapes")
     for title in columns:
-        out.add_column(title, overflow="fold")
-    for title in ("params", "MACs", "memory", "stride", "field"):
-        out.add_column(title, justify="right", no_wrap=True)
+        out.add_column(title, justify="left" if title in COLUMNS[:4] else "right", no_wrap=True)
     for row in result.rows:
-        cells = (row.spec.name, row.spec.type, edges(row), ", ".join(map(dims, row.shapes)))
-        out.add_row(*[Text(shown(c)) for c in cells], *numbers(row))
+        cells = dict(zip(COLUMNS, cells_of(row, short), strict=True))
+        out.add_row(*[Text(shown(cells[title])) for title in columns])
     return out
+
+
+def cells_of(row: Row, short: bool) -> list[str]:
+    """What stands in each of the columns."""
+    wiring = short_edges(row) if short else edges(row)
+    return [row.spec.name, row.spec.type, wiring, ", ".join(map(dims, row.shapes)), *numbers(row)]
 
 
 def edges(row: Row) -> str:
     """`data → conv1`; layers without bottoms show their tops alone."""
     sides = [", ".join(b.name for b in side) for side in (row.spec.bottoms, row.spec.tops)]
     return " → ".join(side for side in sides if side)
+
+
+def short_edges(row: Row) -> str:
+    """The bottoms; tops only where they are neither the layer's name nor in place."""
+    bottoms, tops = ([b.name for b in side] for side in (row.spec.bottoms, row.spec.tops))
+    if tops in ([row.spec.name], bottoms):
+        return ", ".join(bottoms)
+    return edges(row)
 
 
 def numbers(row: Row) -> list[str]:

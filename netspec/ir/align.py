@@ -1,7 +1,8 @@
 """Which layer of one graph is which of another.
 
 1. Layers of the same name and type are the same.
-2. Of the rest, a pair next to layers already paired is the same when it is like enough (`likeness`); the likest first.
+2. Of the rest, two whose surroundings are the same far around, and those of no others; then a pair next to layers
+   already paired, or that makes the same blob, when it is like enough (`likeness`), the likest first.
 3. Then layers of the same name, whatever their types; and layers without bottoms whose first tops have one name.
 4. Where names say nothing: layers whose surroundings of types and settings look the same, in file order; then 2 again.
 5. Of the pairs, as few as possible count as moved; the others stand in the same order in both files.
@@ -22,10 +23,11 @@ from netspec.ir.graph import Graph
 
 # Weights of likeness: same readers, same sources, same settings, similar name, similar place in the file, same blob.
 # Readers outweigh sources: what a layer is for is told by who reads it.
-READERS, SOURCES, FIELDS, NAME, PLACE, BLOB = 0.3, 0.27, 0.15, 0.1, 0.1, 0.08
-ENOUGH = 0.5
+READERS, SOURCES, FIELDS, NAME, PLACE, BLOB = 0.28, 0.25, 0.13, 0.1, 0.08, 0.16
+ENOUGH = 0.48
 # Neighbours looked at per layer, so that a blob with thousands of readers stays cheap.
 MOST = 24
+FAR = 8
 
 
 class Side:
@@ -70,13 +72,12 @@ def align(a: Side, b: Side) -> Alignment:
         return Alignment({j: i for i, j in sorted(back.pairs.items())}, frozenset(back.pairs[i] for i in back.moved))
     matching = _Matching(a, b)
     matching.by_key(lambda side, n: (side.names[n], side.types[n]))
-    matching.spread()
+    matching.by_surroundings(FAR, True, only=True)
+    matching.spread(matching.same_blobs())
     matching.by_key(lambda side, n: side.names[n])
     matching.by_key(lambda side, n: side.first_top(n) if not side.sources[n] else (id(side), n))
     matching.spread()
-    for radius, settings in ((3, True), (2, True), (1, True), (3, False), (2, False), (1, False), (0, True)):
-        if len(matching.there) in (len(a.names), len(b.names)):
-            break
+    for radius, settings in ((3, True), (2, True), (1, True), (3, False), (2, False), (1, False)):
         matching.by_surroundings(radius, settings)
         matching.spread()
     pairs = dict(sorted(matching.there.items()))
@@ -101,21 +102,23 @@ class _Matching:
         done = self.there if side is self.a else self.back
         return [n for n in range(len(side.names)) if n not in done]
 
-    def by_key(self, key: Callable[[Side, int], Hashable], alike: bool = False) -> None:
-        """Pairs layers of equal key in file order; with `alike` only keys that occur as often on both sides."""
+    def by_key(self, key: Callable[[Side, int], Hashable], alike: bool = False, only: bool = False) -> None:
+        """Pairs layers of equal key in file order; with `alike` only keys as frequent on both sides, `only` once."""
         groups: dict[Hashable, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
         for which, side in enumerate((self.a, self.b)):
             for n in self.rest(side):
                 groups[key(side, n)][which].append(n)
         for left, right in groups.values():
-            if not alike or len(left) == len(right):
+            if len(left) == len(right) == 1 or not only and (not alike or len(left) == len(right)):
                 for i, j in zip(left, right, strict=False):
                     self.pair(i, j)
 
-    def by_surroundings(self, radius: int, settings: bool) -> None:
+    def by_surroundings(self, radius: int, settings: bool, only: bool = False) -> None:
         """Pairs layers whose neighbours within `radius` look the same; paired neighbours must be each other's."""
+        if len(self.there) in (len(self.a.names), len(self.b.names)):
+            return
         labels = {id(side): self.labels(side, radius, settings) for side in (self.a, self.b)}
-        self.by_key(lambda side, n: labels[id(side)][n], alike=True)
+        self.by_key(lambda side, n: labels[id(side)][n], alike=True, only=only)
 
     def labels(self, side: Side, radius: int, settings: bool) -> list[int]:
         def start(n: int) -> Hashable:
@@ -138,9 +141,19 @@ class _Matching:
             ]
         return labels
 
-    def spread(self) -> None:
-        """Pairs what stands beside pairs, the likest first, until nothing is like enough."""
+    def same_blobs(self) -> list[tuple[int, int]]:
+        """Unpaired layers of one type whose first tops have one name, where that name is the only one."""
+        found: dict[Hashable, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
+        for which, side in enumerate((self.a, self.b)):
+            for n in self.rest(side):
+                found[side.types[n], side.first_top(n)][which].append(n)
+        return [(left[0], right[0]) for left, right in found.values() if len(left) == len(right) == 1]
+
+    def spread(self, suggested: Iterable[tuple[int, int]] = ()) -> None:
+        """Pairs what is suggested or stands beside pairs, the likest first, until nothing is like enough."""
         queue: list[tuple[float, int, int, int, int]] = []
+        for i, j in suggested:
+            self.push(queue, i, j)
         while self.fresh or queue:
             for p, q in self.fresh:
                 for i, j in self.suggested(p, q):

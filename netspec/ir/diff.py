@@ -207,7 +207,8 @@ class _Comparer:
             yield replace(change, kind="changed", field="type", old=a.type, new=b.type)
         ours, theirs = self.a.fields[i], self.b.fields[j]
         for path in sorted(ours.keys() | theirs.keys()):
-            implied = default(path, a.type) if a.type == b.type else None
+            own = "_param." in path and a.type != b.type
+            implied = None if own else default(path, a.type)
             old, new = ours.get(path, implied), theirs.get(path, implied)
             if old != new:
                 yield replace(change, kind="changed", field=path, old=old, new=new)
