@@ -19,7 +19,7 @@ from torch import Tensor
 from netspec import schema
 from netspec import weights as stored
 from netspec.errors import Loc, SpecError
-from netspec.ir.graph import Blob
+from netspec.ir.graph import Blob, Graph
 from netspec.layers.base import Context
 from netspec.net import Net
 from netspec.solver import advice, policies, settings, snapshot
@@ -51,7 +51,7 @@ class Solver:
     log.jsonl, in place of the one in snapshot_prefix. `feed` gives the values of Input layers, before every
     sub-iteration; `test_feed` those of a test net, by its number. `observe` sees all blobs of every forward pass.
     `score_every`: iterations between segmentation scores. `keep`: how many snapshots stay. `interp`: whether frozen
-    upsampling layers that nothing fills get bilinear kernels.
+    upsampling layers that nothing fills get bilinear kernels. `rewrite` changes every graph before its net is built.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Solver:
         score_every: int = 0,
         keep: int = 0,
         interp: bool = True,
+        rewrite: Callable[[Graph], Graph] | None = None,
     ) -> None:
         self.document = settings.read(solver, overrides)
         self.param = self.document.message
@@ -78,6 +79,11 @@ class Solver:
         self.ranks = Ranks(self.device)
         self.precision = Precision(precision, self.device)
         self.feed, self.test_feed, self.observe, self.score_every = feed, test_feed, observe, score_every
+        self.rewrite = rewrite
+        self.on_start: list[Callable[[], Any]] = []
+        """Called in every iteration before its first pass."""
+        self.on_gradients: list[Callable[[], Any]] = []
+        """Called in every iteration when its gradients are there, before the update."""
         self.iter = 0
         self.interrupted = False
         self.values: dict[Blob, Tensor] = {}
@@ -130,7 +136,8 @@ class Solver:
     def _net(self, source: settings.NetSource, context: Context) -> Net:
         seed = self.seed if context.seed is None else context.seed
         context = replace(context, folder=context.folder or source.folder, seed=seed)
-        net = Net(source.graph, context).to(self.device)
+        graph = self.rewrite(source.graph) if self.rewrite else source.graph
+        net = Net(graph, context).to(self.device)
         self.precision.prepare(net)
         return net
 
@@ -185,9 +192,13 @@ class Solver:
             self._test_if_due()
             if self.interrupted:
                 break
+            for call in self.on_start:
+                call()
             loss = self._forward_backward()
             self._show(loss)
-            self._update()
+            for call in self.on_gradients:
+                call()
+            self.apply_update()
             self.iter += 1
             self._snapshot_if_due()
             for call in self.callbacks:
@@ -271,7 +282,8 @@ class Solver:
             return self.net.graph.blobs
         return tuple(self.net.last.values()) if self.observe else ()
 
-    def _update(self) -> None:
+    def apply_update(self) -> None:
+        """Moves the weights by the gradients they have, at this iteration's rate; `iter` stays."""
         rate = self.lr
         if self._displays():
             say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
