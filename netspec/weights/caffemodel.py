@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 NAME, LAYERS, LAYER = 1, 2, 100
 # Numbers of the fields name, type and blobs in the three forms of a layer; V1's field 1 is a V0 layer.
 TODAY, V1, V0, V0_INSIDE = (1, 2, 7), (4, 5, 6), (1, 2, 50), 1
-MAX_ITEMS = 100_000
+MAX_ITEMS = 50_000
 MAX_NET = 1 << 26
 PROTOBUF_LIMIT = 2**31 - 1
 

@@ -20,7 +20,7 @@ from netspec.spec.binary import replacing
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.zipped import check_size
 
-MAX_ITEMS = 100_000
+MAX_ITEMS = 50_000
 MAX_BLOBS = 1024
 
 
@@ -120,12 +120,12 @@ def _new_group(parent: h5py.Group, name: str, path: str | Path) -> h5py.Group:
     parts = name.split("/")
     if "" in parts or "." in parts:
         raise SpecError(f"layer name '{name}' cannot be an HDF5 path", Loc(str(path)))
-    for i, part in enumerate(parts):
-        if isinstance(parent.get(part), h5py.Dataset) or (
-            i == len(parts) - 1 and part in parent and parent[part].attrs
-        ):
+    for part in parts:
+        if isinstance(parent.get(part), h5py.Dataset):
             raise SpecError(f"two layers or blobs want the HDF5 path '{name}'", Loc(str(path)))
         parent = parent.require_group(part)
+    if "type" in parent.attrs:
+        raise SpecError(f"two layers are named '{name}': HDF5 holds one", Loc(str(path)))
     return parent
 
 
