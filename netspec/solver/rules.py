@@ -11,7 +11,9 @@ With g = scale * gradient + decay * w (L2) or + decay * sign(w) (L1), h a histor
     Adam      h = m h + (1 - m) g               k = m2 k + (1 - m2) g^2
               w -= r sqrt(1 - m2^t) / (1 - m^t) h / (sqrt(k) + delta),  t = iteration + 1
 
-The rate is inside the velocity of SGD and Nesterov: a rate that changes acts on later gradients only.
+The rate is inside the velocity of SGD and Nesterov: a rate that changes acts on later gradients only, and what has
+lr_mult 0 keeps a history of zeros. The history of the other rules knows no rate: what has lr_mult 0 stays where it is,
+while its decay, and its gradient where force_backward makes one, enter the history that state files hold.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ class Rule:
     sets: ClassVar[int] = 1
     unused: ClassVar[tuple[str, ...]] = ()
     """Fields of the solver that the rule cannot honour."""
+    rate_in_history: ClassVar[bool] = False
+    """A rate of 0 leaves no trace in the history."""
 
     def __init__(self, param: Any) -> None:
         self.momentum: float = param.momentum
@@ -71,7 +75,7 @@ class Rule:
         on_pieces(work, weights, grads, *history)
 
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
-        """The rule itself, decay already in g."""
+        """The rule itself, decay already in g. At rate 0 only history changes."""
         raise NotImplementedError
 
 
@@ -79,6 +83,7 @@ class SGD(Rule):
     """Momentum with the rate inside the velocity."""
 
     nesterov: ClassVar[bool] = False
+    rate_in_history = True
 
     def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
         """One pass: the fused kernel divides the gradient by `grad_scale`, which is where the rate goes in."""
@@ -127,6 +132,8 @@ class AdaGrad(Rule):
         self.step(w, g, h[0], move)
 
     def step(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
+        if not move.rate:
+            return
         root = kernels._foreach_sqrt(h)
         kernels._foreach_add_(root, self.delta)
         kernels._foreach_addcdiv_(w, g, root, -move.rate)
@@ -155,7 +162,8 @@ class AdaDelta(Rule):
         kernels._foreach_mul_(g, ratio)
         kernels._foreach_mul_(h[1], self.momentum)
         kernels._foreach_addcmul_(h[1], g, g, 1 - self.momentum)
-        kernels._foreach_add_(w, g, alpha=-move.rate)
+        if move.rate:
+            kernels._foreach_add_(w, g, alpha=-move.rate)
 
 
 class Adam(Rule):
@@ -166,7 +174,7 @@ class Adam(Rule):
     def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
         """One pass. The fused kernel divides the root by sqrt(1 - m2^t) before it adds eps, hence eps as given."""
         t = move.iteration + 1
-        if move.scale <= 0:
+        if move.scale <= 0 or not move.rate:
             return super().move(weights, grads, history, move)
         kernels._fused_adam_(
             weights,
@@ -191,6 +199,8 @@ class Adam(Rule):
         kernels._foreach_add_(h[0], g, alpha=1 - self.momentum)
         kernels._foreach_mul_(h[1], self.momentum2)
         kernels._foreach_addcmul_(h[1], g, g, 1 - self.momentum2)
+        if not move.rate:
+            return
         root = kernels._foreach_sqrt(h[1])
         kernels._foreach_add_(root, self.delta)
         correction = sqrt(1 - self.momentum2**t) / (1 - self.momentum**t)
@@ -222,7 +232,7 @@ def make_rule(document: Any) -> Rule:
 
 @dataclass(frozen=True)
 class Learned:
-    """A parameter blob that the solver keeps history for; it moves unless lr_mult is 0."""
+    """A parameter blob of the solver's; it moves unless lr_mult is 0."""
 
     name: str
     tensor: Tensor
@@ -246,14 +256,19 @@ class Update:
         self.history = [[self._zeros(p) for p in self.learned] for _ in range(self.rule.sets)]
         self.groups = self._groups()
 
-    @staticmethod
-    def _zeros(p: Learned) -> Tensor | None:
-        return torch.zeros_like(p.tensor) if p.lr_mult else None
+    def _zeros(self, p: Learned) -> Tensor | None:
+        return torch.zeros_like(p.tensor) if self._works(p) else None
+
+    def _works(self, p: Learned) -> bool:
+        """Whether updates change the parameter or its history."""
+        if p.lr_mult or self.rule.rate_in_history:
+            return bool(p.lr_mult)
+        return bool(self.decay * p.decay_mult) or p.tensor.requires_grad
 
     def _groups(self) -> dict[tuple[float, float], list[int]]:
         groups: dict[tuple[float, float], list[int]] = {}
         for position, p in enumerate(self.learned):
-            if p.lr_mult:
+            if self._works(p):
                 groups.setdefault((p.lr_mult, p.decay_mult), []).append(position)
         return groups
 
@@ -271,9 +286,12 @@ class Update:
         for (lr_mult, decay_mult), members in self.groups.items():
             move = Move(rate * lr_mult, self.decay * decay_mult, scale, iteration)
             tensors = [self.learned[i].tensor.data for i in members]
-            grads = [self.learned[i].tensor.grad for i in members]
+            grads = [
+                g if (g := self.learned[i].tensor.grad) is not None else torch.zeros_like(w)
+                for i, w in zip(members, tensors, strict=True)
+            ]
             history = [[h for i in members if (h := blobs[i]) is not None] for blobs in self.history]
-            self._apply(tensors, [g for g in grads if g is not None], history, move, keep)
+            self._apply(tensors, grads, history, move, keep)
 
     def _apply(self, tensors: Tensors, grads: Tensors, history: list[list[Tensor]], move: Move, keep: bool) -> None:
         if (self.l1 and move.decay) or keep:
@@ -301,7 +319,7 @@ class Update:
         return self.clip / norm if norm > self.clip else 1.0
 
     def stored(self) -> list[Tensor]:
-        """History blobs in the order of a state file: one set after the other; what never moves has zeros."""
+        """History blobs in the order of a state file: one set after the other; what no update changes has zeros."""
         return [
             torch.zeros_like(p.tensor) if h is None else h
             for blobs in self.history
