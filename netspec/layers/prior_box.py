@@ -16,8 +16,9 @@ class PriorBox(Layer):
     """Boxes around every cell of the first bottom, in shares of the image.
 
     Per min_size: a square of that side, with max_size one of side √(min_size max_size), and per aspect_ratio r a box of
-    min_size √r x min_size / √r. Cell (y, x) has its centre at (x + offset) step, (y + offset) step pixels; without
-    step, it is the image's size over the bottom's. flip adds 1 / r for every r. Sizes count in whole pixels, rounded down. clip cuts boxes at the image.
+    min_size √r x min_size / √r. flip adds 1 / r for every r. Sizes count in whole pixels, rounded down. Cell (y, x)
+    has its centre at (x + offset) step, (y + offset) step pixels; without step, it is the image's size over the
+    bottom's. clip cuts boxes at the image.
     Shapes: N x C x H x W (cells), N x C x H' x W' (the image) -> 1 x 2 x 4 · boxes: the boxes, row by row and cell by
         cell, and their variances (0.1 unless given: once for all, or four).
     Errors: no min_size; max_size of another number, or not greater; variance not given 0, 1 or 4 times; sizes or steps
