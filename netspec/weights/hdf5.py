@@ -91,12 +91,12 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
     net = model.net if net is None else net
     layers = _owned(model, net)
     with replacing(path) as temporary, created(temporary) as file:
-        file.attrs["name"] = model.name
+        file.attrs["name"] = _fixed(model.name)
         data = file.create_group("data")
         diffs = file.create_group("diff") if any(d is not None for s in layers for d in s.diffs) else None
         for index, layer in enumerate(layers):
             here = _new_group(data, layer.name, path)
-            here.attrs["type"], here.attrs["index"] = layer.type, index
+            here.attrs["type"], here.attrs["index"] = _fixed(layer.type), index
             _write_blobs(here, layer.blobs)
             if diffs is not None:
                 _write_blobs(_new_group(diffs, layer.name, path), layer.diffs)
@@ -214,25 +214,32 @@ def integer(parent: h5py.Group, name: str) -> int:
 
 
 def text(parent: h5py.Group, name: str) -> str:
-    """A dataset of one string."""
-    value = _dataset(parent, name, "SO")[()]
-    if not isinstance(value, (bytes, str)):
+    """A dataset of one string of fixed length."""
+    value = _dataset(parent, name, "S")[()]
+    if not isinstance(value, bytes):
         raise SpecError(f"'{name}' is not one string", Loc(parent.file.filename))
-    return value if isinstance(value, str) else value.decode("utf-8", "replace")
+    return value.decode("utf-8", "replace")
 
 
 def write_text(parent: h5py.Group, name: str, value: str) -> None:
-    """A string of fixed length with its closing zero, as C programs store it."""
-    raw = value.encode("utf-8", "surrogateescape") + b"\0"
-    kind = h5py.h5t.C_S1.copy()
-    kind.set_size(len(raw))
-    space = h5py.h5s.create(h5py.h5s.SCALAR)
-    h5py.h5d.create(parent.id, name.encode(), kind, space).write(space, space, np.array(raw, f"S{len(raw)}"), kind)
+    """A dataset of one string that ends in a zero, as C programs store it."""
+    raw = _fixed(value)
+    kind, space = h5py.h5t.C_S1.copy(), h5py.h5s.create(h5py.h5s.SCALAR)
+    kind.set_size(raw.itemsize)
+    h5py.h5d.create(parent.id, name.encode(), kind, space).write(space, space, raw, kind)
 
 
 def _attribute(found: h5py.Group, name: str, default: Any) -> Any:
-    """An attribute of the default's type, or the default."""
-    value = found.attrs.get(name, default)
+    """An attribute of the default's type, or the default; a string only of fixed length."""
+    if name not in found.attrs or found.attrs.get_id(name).dtype.kind not in "iS":
+        return default
+    value = found.attrs[name]
     if isinstance(default, int):
-        return int(value) if isinstance(value, (int, np.integer)) else default
-    return value if isinstance(value, str) else default
+        return int(value) if isinstance(value, np.integer) else default
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else default
+
+
+def _fixed(value: str) -> np.ndarray:
+    """A string of fixed length with its closing zero: of variable length, a damaged one can hang the library."""
+    raw = value.encode("utf-8", "surrogateescape") + b"\0"
+    return np.array(raw, f"S{len(raw)}")

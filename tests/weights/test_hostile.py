@@ -74,7 +74,7 @@ def test_cut_short(name: str, tmp_path: Path) -> None:
             read(path)
 
 
-@pytest.mark.parametrize("name", ["x.caffemodel", "x.solverstate", "x.npz", "x.pt", "x.safetensors"])
+@pytest.mark.parametrize("name", KINDS)
 def test_flipped_bits(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     whole = make(path)
