@@ -10,11 +10,11 @@ from netspec.lazytorch import F, torch
 
 
 class Dropout(Layer):
-    """y = 0 with probability dropout_ratio, else x / (1 − dropout_ratio); in the TEST phase y = x.
+    """y = 0 with probability dropout_ratio, else x / (1 − dropout_ratio); in TEST y = x, unless sample_weights_test.
 
     Shapes: any -> the same.
     Errors: a dropout_ratio outside 0 ... 1 (1 excluded).
-    Source: Caffe's Dropout (Srivastava et al. 2014).
+    Source: Caffe's Dropout (Srivastava et al. 2014); sample_weights_test is Bayesian SegNet's.
     """
 
     settings = "dropout_param"
@@ -25,12 +25,13 @@ class Dropout(Layer):
             raise self.fail(
                 f"dropout_ratio {self.p.dropout_ratio:g} must be at least 0 and less than 1", "dropout_ratio"
             )
+        self.drops = self.phase == "TRAIN" or self.p.sample_weights_test
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
-        if self.phase == "TEST":
+        if not self.drops:
             return [bottoms[0].view_as(bottoms[0])]
         return [F.dropout(bottoms[0], self.p.dropout_ratio, True, self.overwrite)]
 
@@ -38,4 +39,4 @@ class Dropout(Layer):
         return IDENTITY
 
     def pixelwise(self) -> bool:
-        return self.phase == "TEST"
+        return not self.drops

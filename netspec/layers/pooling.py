@@ -114,7 +114,7 @@ def _as_float(index: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 class Pooling(Layer):
     """top = the maximum (MAX), the mean (AVE) or one random cell (STOCHASTIC) of a window of the bottom, per channel.
 
-    Sizes round up, or down with round_mode FLOOR; with padding, a last window that would start beyond size + pad is
+    Sizes round up, or down with round_mode FLOOR or ceil_mode false; with padding, a last window that would start beyond size + pad is
     dropped. AVE divides by the window cut at size + pad. STOCHASTIC draws a cell with probability x / Σ x in TRAIN and
     gives Σ x² / Σ x in TEST.
     Shapes: N x C x H x W -> N x C x ceil((H + 2 pad − kernel) / stride) + 1 x ...; global_pooling: N x C x 1 x 1.
@@ -134,6 +134,7 @@ class Pooling(Layer):
         self.method = schema.enum_name(p, "pool")
         if len(self.proto.top) > 1 and self.method != "MAX":
             raise LayerError(f"pool {self.method} has no mask; it takes 1 top", field="top")
+        self.floor = self._floor()
         self.kernel = self._kernel()
         self.stride = self._pair("stride", 1)
         self.pad = self._pair("pad", 0)
@@ -149,6 +150,15 @@ class Pooling(Layer):
             raise self.fail("pool STOCHASTIC takes no pad", "pad")
         if any(a >= k for a, k in zip(self.pad, self.kernel, strict=True)):
             raise self.fail(f"pad {list(self.pad)} must be less than kernel {list(self.kernel)}", "pad")
+
+    def _floor(self) -> bool:
+        """Whether sizes round down; ceil_mode is how forks say it."""
+        floor = schema.enum_name(self.p, "round_mode") == "FLOOR"
+        if not self.p.HasField("ceil_mode"):
+            return floor
+        if self.p.HasField("round_mode") and floor == self.p.ceil_mode:
+            raise self.fail("ceil_mode and round_mode contradict each other", "ceil_mode")
+        return not self.p.ceil_mode
 
     def _kernel(self) -> tuple[int, int] | None:
         """None is the whole plane."""
@@ -178,7 +188,7 @@ class Pooling(Layer):
 
     def out(self, bottom: Shape) -> Shape:
         """Height and width of the top."""
-        return pooled_size(bottom[2:], self.window(bottom), schema.enum_name(self.p, "round_mode") == "FLOOR")
+        return pooled_size(bottom[2:], self.window(bottom), self.floor)
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         bottom = bottoms[0]
@@ -211,4 +221,4 @@ class Pooling(Layer):
 
     def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, ...]) -> torch.Tensor:
         window = replace(self.window(()), pad=pad)
-        return pool(self.method, bottom, window, pooled_size(bottom.shape[2:], window))[0]
+        return pool(self.method, bottom, window, pooled_size(bottom.shape[2:], window, self.floor))[0]

@@ -55,11 +55,17 @@ def read_window(layer: Layer, axes: int) -> Window:
     """The window of a ConvolutionParameter for `axes` spatial axes.
 
     kernel_size, stride, pad, dilation are given once for all axes or once per axis; the _h and _w forms only for two.
+    hole is what forks called dilation before Caffe had it.
     """
     kernel = _per_axis(layer, "kernel_size", "kernel", axes, None)
     stride = _per_axis(layer, "stride", "stride", axes, 1)
     pad = _per_axis(layer, "pad", "pad", axes, 0)
     dilation = _per_axis(layer, "dilation", None, axes, 1)
+    hole = _per_axis(layer, "hole", "hole", axes, 1)
+    if any(h != 1 for h in hole):
+        if layer.p.dilation:
+            raise layer.fail("give dilation or hole, not both", "hole")
+        dilation = hole
     for name, values, least in (("kernel_size", kernel, 1), ("stride", stride, 1), ("dilation", dilation, 1)):
         if min(values, default=least) < least:
             raise layer.fail(f"{name} {list(values)} must be at least {least}", name)
@@ -69,7 +75,7 @@ def read_window(layer: Layer, axes: int) -> Window:
 def declared_window(layer: Layer) -> Window:
     """The window without a bottom: for as many axes as the settings tell, two by default."""
     p = layer.p
-    named = [len(v) for v in (p.kernel_size, p.stride, p.pad, p.dilation) if len(v) > 1]
+    named = [len(v) for v in (p.kernel_size, p.stride, p.pad, p.dilation, p.hole) if len(v) > 1]
     return read_window(layer, -p.axis - 1 if p.axis < 0 else named[0] if named else 2)
 
 
