@@ -9,10 +9,13 @@ import torch
 from torch import Tensor
 
 from netspec.ir.graph import Blob
+from netspec.layers.base import Shape
 from netspec.passes.halo_elision import Chain, Level, Plan, Span, plan, top_sizes
 
 if TYPE_CHECKING:
     from netspec.net import Step
+
+Surroundings = tuple[list[Tensor], dict[int, Tensor]]
 
 
 class Halo:
@@ -21,7 +24,7 @@ class Halo:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.plans: dict[tuple[int, ...], Plan | None] = {}
-        self.templates: tuple[Any, dict[int, Tensor]] = (None, {})
+        self.kept: tuple[Any, Surroundings] | None = None
 
     def run(self, steps: Sequence[Step], x: Tensor, outside: Collection[Blob]) -> tuple[dict[Blob, Tensor], int] | None:
         """Whole tops of the chain that `outside` asks for, and how many layers were run; None where it does not pay.
@@ -34,8 +37,7 @@ class Halo:
         members = steps[: len(found.rows)]
         last = len(members) - 1
         wanted = [i for i, top in enumerate(self.chain.tops[: last + 1]) if top in outside or i == last]
-        consts = constants(members, x)
-        frames = self.framed(members, consts, found, wanted)
+        consts, frames = self.surroundings(members, x, found, wanted)
         values: dict[Blob, Tensor] = {}
         for i, y in enumerate(planes(members, x, consts, found)):
             if i in wanted:
@@ -48,7 +50,8 @@ class Halo:
             return None
         key = (len(steps), *shape)
         if key not in self.plans:
-            shapes, macs = [shape], []
+            shapes: list[Shape] = [shape]
+            macs: list[int] = []
             for step in steps:
                 step.check((shapes[-1],))
                 shapes.append(tuple(step.layer.shapes([shapes[-1]])[0]))
@@ -56,21 +59,29 @@ class Halo:
             self.plans[key] = plan(self.chain, (shape[2], shape[3]), top_sizes(shapes[1:]), macs)
         return self.plans[key]
 
-    def framed(
-        self, steps: Sequence[Step], consts: Sequence[Tensor], found: Plan, wanted: Sequence[int]
-    ) -> dict[int, Tensor]:
-        """The templates of the wanted tops; kept while gradients are off and the parameters stay as they are."""
-        params = [p for step in steps for p in step.params()]
+    def surroundings(self, steps: Sequence[Step], x: Tensor, found: Plan, wanted: Sequence[int]) -> Surroundings:
+        """Constants of all layers and templates of the wanted tops.
+
+        They are kept while gradients are off and the parameters stay as they are.
+        """
         sizes = tuple((r.template, c.template) for r, c in zip(found.rows, found.columns, strict=True))
-        key = None
-        if not torch.is_grad_enabled() and not any(p.is_inference() for p in params):
-            key = (sizes, tuple(wanted), consts[0].dtype, tuple((p.data_ptr(), p._version) for p in params))
-        if key is not None and self.templates[0] == key:
-            return self.templates[1]
-        made = template(steps, consts[0], sizes[0], wanted)
-        if key is not None:
-            self.templates = (key, made)
+        key = (sizes, tuple(wanted), x.dtype, torch.is_autocast_enabled(x.device.type), versions(steps))
+        if self.kept is not None and self.kept[0] == key and not torch.is_grad_enabled():
+            return self.kept[1]
+        consts = constants(steps, x)
+        made = consts, template(steps, consts[0], sizes[0], wanted)
+        self.kept = None if torch.is_grad_enabled() or None in key[-1] else (key, made)
         return made
+
+
+def versions(steps: Sequence[Step]) -> tuple[Any, ...]:
+    """What changes whenever a parameter does, packed ones never; None for one that does not count its changes."""
+    return tuple(
+        None if p.is_inference() else (p.data_ptr(), p._version)
+        for step in steps
+        if step.packed is None
+        for p in step.params()
+    )
 
 
 def constants(steps: Sequence[Step], x: Tensor) -> list[Tensor]:
@@ -135,7 +146,8 @@ def fit(x: Tensor, have: tuple[Span, Span], want: tuple[Span, Span], const: Tens
     cut = x[:, :, cells(inner[0], have[0]), cells(inner[1], have[1])]
     if tuple(inner) == want:
         return cut
-    out = const.expand(x.shape[0], x.shape[1], len(want[0]), len(want[1])).clone(memory_format=torch.contiguous_format)
+    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    out = const.expand(x.shape[0], x.shape[1], len(want[0]), len(want[1])).clone(memory_format=layout)
     out[:, :, cells(inner[0], want[0]), cells(inner[1], want[1])] = cut
     return out
 
@@ -159,7 +171,8 @@ def whole(frame: Tensor, plane: Tensor, row: Level, column: Level) -> Tensor:
     """The whole top: the template, its constant row and column repeated, and the plane in its place."""
     full = frame.index_select(2, stretched(row, frame.device)).index_select(3, stretched(column, frame.device))
     full = full.expand(plane.shape[0], -1, -1, -1)
-    full = full.clone() if plane.shape[0] > 1 else full
+    layout = torch.channels_last if plane.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    full = full.clone(memory_format=layout) if plane.shape[0] > 1 else full.contiguous(memory_format=layout)
     full[:, :, row.plane.lo : row.plane.hi, column.plane.lo : column.plane.hi] = plane
     return full
 

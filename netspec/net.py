@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,9 +48,13 @@ class Step:
     learns: tuple[bool, ...]
     """Which parameter blobs take a gradient from this layer; a sharer may learn what another only reads."""
     checked: set[tuple[Shape, ...]] = field(default_factory=set)
+    packed: list[Any] | None = None
+    """In a frozen net, what stands for the parameter blobs."""
 
     def params(self) -> list[Tensor]:
         """The blobs as this layer sees them."""
+        if self.packed is not None:
+            return self.packed
         if self.blobs is None:
             return []
         rows = zip(self.blobs.blobs(), self.shapes, self.learns, strict=True)
@@ -77,6 +82,33 @@ class Step:
         flow = [b if g or not b.requires_grad else b.detach() for b, g in zip(bottoms, self.gradient, strict=True)]
         with blame(self.spec):
             return self.layer.forward(flow, self.params())
+
+
+@dataclass(frozen=True)
+class Course:
+    """The layers that run for some wanted blobs, in order, each with the values that are dead after it."""
+
+    wanted: tuple[Blob, ...]
+    steps: tuple[tuple[int, tuple[Blob, ...]], ...]
+    numbers: frozenset[int]
+    read: frozenset[Blob]
+    """What these layers read, and the wanted blobs."""
+
+
+def make_course(graph: Graph, numbers: Sequence[int], wanted: tuple[Blob, ...]) -> Course:
+    """The course over the layers of these numbers."""
+    dead_after: dict[Blob, int] = {}
+    for n in numbers:
+        for blob in (*graph.layers[n].tops, *graph.layers[n].bottoms):
+            dead_after[blob] = n
+    dying: dict[int, list[Blob]] = {n: [] for n in numbers}
+    for blob, n in dead_after.items():
+        if blob not in wanted:
+            dying[n].append(blob)
+    read = {b for n in numbers for b in graph.layers[n].bottoms}
+    return Course(
+        wanted, tuple((n, tuple(dying[n])) for n in numbers), frozenset(numbers), frozenset(read.union(wanted))
+    )
 
 
 @dataclass(frozen=True)
@@ -114,7 +146,7 @@ class Net(nn.Module):
         self.needs = needs_backward(self.bound, self.table, self.losses)
         self.steps = self._make_steps()
         self.last = self.graph.last()
-        self._plans: dict[tuple[Blob, ...], list[tuple[int, list[Blob]]]] = {}
+        self._courses: dict[tuple[Blob, ...], Course] = {}
         mark_overwrites(self.bound)
         chains = () if "halo_elision" in self.context.no_pass else halo_elision(self.bound)
         self.halos = {chain.layers[0]: Halo(chain) for chain in chains}
@@ -179,15 +211,16 @@ class Net(nn.Module):
     def run(self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
         """The wanted values; every other one is freed after its last reader."""
         values: dict[Blob, Tensor] = {}
+        course = self.course(tuple(wanted))
         done: set[int] = set()
-        for number, free in self._plan(tuple(wanted)):
+        for number, free in course.steps:
             step = self.steps[number]
             if number in self.halos:
-                done |= self._run_halo(self.halos[number], tuple(wanted), values)
+                done |= self._run_halo(self.halos[number], course, values)
             if number in done:
                 pass
             elif step.spec.type == "Input":
-                values.update(self._given(step, inputs))
+                values.update(self._given(step, inputs, course))
             else:
                 tops = step.run([values[b] for b in step.spec.bottoms])
                 if step.layer.is_data:
@@ -198,44 +231,37 @@ class Net(nn.Module):
                 values.pop(blob, None)
         return values
 
-    def _run_halo(self, halo: Halo, wanted: tuple[Blob, ...], values: dict[Blob, Tensor]) -> set[int]:
+    def _run_halo(self, halo: Halo, course: Course, values: dict[Blob, Tensor]) -> set[int]:
         """Runs the first layers of a chain together where that pays; the layers that need not run any more."""
-        members = halo.chain.layers
-        planned = [number for number, _ in self._plan(wanted)]
-        steps = [self.steps[n] for n in members if n in planned]
-        read = {b for n in planned if n not in members for b in self.graph.layers[n].bottoms}
-        made = halo.run(steps, values[halo.chain.source], read.union(wanted))
+        members = [n for n in halo.chain.layers if n in course.numbers]
+        outside = {b for n in course.numbers.difference(members) for b in self.graph.layers[n].bottoms}
+        made = halo.run([self.steps[n] for n in members], values[halo.chain.source], outside.union(course.wanted))
         if made is None:
             return set()
         values.update(made[0])
         return set(members[: made[1]])
 
-    def _given(self, step: Step, inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
+    def _given(self, step: Step, inputs: Mapping[str, Tensor], course: Course) -> dict[Blob, Tensor]:
+        """What the caller gives of an Input layer's tops; only one that nothing reads may be missing."""
         out = {}
         for top in step.spec.tops:
-            if top.name not in inputs:
+            if top.name in inputs:
+                out[top] = inputs[top.name]
+            elif top in course.read:
                 raise SpecError(f"input '{top}' is missing; the net takes {[b.name for b in self.graph.inputs]}")
-            out[top] = inputs[top.name]
         return out
 
-    def _plan(self, wanted: tuple[Blob, ...]) -> list[tuple[int, list[Blob]]]:
-        if wanted not in self._plans:
-            self._plans[wanted] = self._make_plan(wanted)
-        return self._plans[wanted]
-
-    def _make_plan(self, wanted: tuple[Blob, ...]) -> list[tuple[int, list[Blob]]]:
-        """The layers that the wanted blobs depend on, each with the values that are dead after it.
+    def course(self, wanted: tuple[Blob, ...]) -> Course:
+        """What has to run for the wanted blobs.
 
         A layer without tops runs for what it does, and a data layer always moves on.
         """
-        keep = ancestors(self.graph, wanted)
-        keep |= {n for n, (spec, layer) in enumerate(self.bound) if layer.is_data or not spec.tops}
-        keep |= ancestors(self.graph, [b for n in keep for b in self.graph.layers[n].bottoms])
-        dead_after: dict[Blob, int] = {}
-        for n in sorted(keep):
-            for blob in (*self.graph.layers[n].tops, *self.graph.layers[n].bottoms):
-                dead_after[blob] = n
-        return [(n, [b for b, at in dead_after.items() if at == n and b not in wanted]) for n in sorted(keep)]
+        if wanted not in self._courses:
+            keep = ancestors(self.graph, wanted)
+            keep |= {n for n, (spec, layer) in enumerate(self.bound) if layer.is_data or not spec.tops}
+            keep |= ancestors(self.graph, [b for n in keep for b in self.graph.layers[n].bottoms])
+            self._courses[wanted] = make_course(self.graph, sorted(keep), wanted)
+        return self._courses[wanted]
 
     def blob(self, name: str) -> Blob:
         """The final value of a name."""
@@ -246,6 +272,12 @@ class Net(nn.Module):
     @property
     def device(self) -> torch.device:
         return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    def freeze(self, precision: str = "fp32") -> Net:
+        """Makes the net faster and smaller, for inference only; see netspec.freeze."""
+        from netspec.freeze import freeze
+
+        return freeze(self, precision)
 
     def data_layers(self) -> list[tuple[str, DataLayer]]:
         """The layers that bring data, by name."""

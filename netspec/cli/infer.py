@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--top-k", type=int, default=5, show_default=True, help="Classes to print, for classifiers.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @opt.device
+@opt.precision
 def command(
     net: str,
     images: tuple[Path, ...],
@@ -35,6 +36,7 @@ def command(
     top_k: int,
     labels: Path | None,
     device: str,
+    precision: str,
 ) -> None:
     """Run a net on pictures of any size.
 
@@ -52,7 +54,7 @@ def command(
         raise SpecError("no such picture", Loc(missing[0]))
     if not weights:
         raise SpecError("a net without weights says nothing: give --weights FILE")
-    run = runner(load(net, opt.read_files(weights)).to(opt.read_device(device)))
+    run = runner(load(net, opt.read_files(weights)).to(opt.read_device(device)).freeze(precision))
     numbers = read_mean(mean) if mean else ILSVRC_MEAN
     names = labels.read_text(encoding="utf-8").splitlines() if labels else None
     for path in images:

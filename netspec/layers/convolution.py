@@ -7,7 +7,9 @@ from dataclasses import replace
 from math import prod
 
 from netspec.ir.coords import CoordMap
+from netspec.layers import packed
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis
+from netspec.layers.packed import Packed
 from netspec.layers.spatial import Window, declared_window, read_window
 from netspec.lazytorch import F, torch
 
@@ -24,6 +26,8 @@ class ConvolutionBase(Layer, abstract=True):
     same_count = True
     reusable_top = True
     transposed = False
+    then_relu = False
+    """Set by `freeze` where the ReLU in place behind this layer is computed with it."""
 
     def setup(self) -> None:
         p = self.p
@@ -72,9 +76,12 @@ class ConvolutionBase(Layer, abstract=True):
         return [self.one(bottom, axis, window, weight, bias) for bottom in bottoms]
 
     def one(
-        self, bottom: torch.Tensor, axis: int, window: Window, weight: torch.Tensor, bias: torch.Tensor | None
+        self, bottom: torch.Tensor, axis: int, window: Window, weight: torch.Tensor | Packed, bias: torch.Tensor | None
     ) -> torch.Tensor:
         """Axes before the channel are folded into the batch; no spatial axes at all is one cell."""
+        if isinstance(weight, Packed):
+            pad, stride, dilation = window.pad, window.stride, window.dilation
+            return packed.convolve(bottom, weight, bias, pad, stride, dilation, self.group, self.then_relu)
         lead, spatial = bottom.shape[:axis], bottom.shape[axis + 1 :]
         x = bottom if axis == 1 and spatial else bottom.reshape(prod(lead), bottom.shape[axis], *(spatial or (1,)))
         if not spatial:

@@ -1,0 +1,77 @@
+"""freeze: a net for inference only, in the form this machine runs fastest.
+
+1. In the TEST phase, on the CPU, weights of two-dimensional convolutions are reordered once for oneDNN's kernels and
+   the plain ones let go, so that memory does not grow; channels lie innermost in all feature maps.
+2. A ReLU in place behind such a convolution is computed with it.
+3. With bf16, convolutions multiply in bfloat16 and add up in float32; upsampling and what follows is float32 again.
+4. On a GPU, channels are put innermost and, with bf16, weights become bfloat16.
+
+fp32 gives the same values up to the order of additions. A frozen net has no parameters to save or to train.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from netspec.errors import SpecError
+from netspec.layers.convolution import Convolution
+from netspec.layers.packed import can_pack, pack
+from netspec.layers.relu import ReLU
+from netspec.net import Net, Step
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+def freeze(net: Net, precision: str = "fp32") -> Net:
+    """Freezes a TEST net in place and returns it."""
+    if net.graph.phase != "TEST":
+        raise SpecError("only a net in the TEST phase can be frozen")
+    if precision not in DTYPES:
+        raise SpecError(f"precision '{precision}' is unknown (known: {', '.join(DTYPES)})")
+    net.requires_grad_(False)
+    packing = net.device.type == "cpu" and can_pack()
+    for number, step in enumerate(net.steps):
+        if packs(step):
+            freeze_step(net, number, step, DTYPES[precision], packing)
+    return net
+
+
+def packs(step: Step) -> bool:
+    """A convolution over height and width, run once, whose weights are its own."""
+    layer = step.layer
+    single = len(step.spec.bottoms) == 1 and step.blobs is not None and step.packed is None
+    return type(layer) is Convolution and single and layer.sliding() is not None
+
+
+@torch.no_grad()
+def freeze_step(net: Net, number: int, step: Step, dtype: torch.dtype, packing: bool) -> None:
+    assert isinstance(step.layer, Convolution) and step.blobs is not None
+    weight, *bias = (p.detach().to(dtype) for p in step.params())
+    if not packing:
+        step.packed = [weight.contiguous(memory_format=torch.channels_last), *bias]
+        return
+    window = step.layer.sliding()
+    assert window is not None
+    bottom = net.blob_shapes[step.spec.bottoms[0]]
+    step.packed = [pack(weight, window.pad, window.stride, window.dilation, step.layer.group, bottom), *bias]
+    release(net, number, step)
+    fuse_relu(net, step)
+
+
+def release(net: Net, number: int, step: Step) -> None:
+    """Lets the plain blobs go, unless another layer shares them."""
+    assert step.blobs is not None
+    for key, mine in list(step.blobs._parameters.items()):
+        sharers = [s for s in net.steps if s.blobs and any(p is mine for p in s.blobs._parameters.values())]
+        if len(sharers) == 1:
+            step.blobs._parameters[key] = None
+
+
+def fuse_relu(net: Net, step: Step) -> None:
+    """Marks a plain ReLU that is written in place on the convolution's top."""
+    top = step.spec.tops[0]
+    for reader in net.steps:
+        plain = isinstance(reader.layer, ReLU) and not reader.layer.p.negative_slope
+        if plain and reader.spec.bottoms == (top,) and reader.layer.overwrite:
+            assert isinstance(step.layer, Convolution)
+            step.layer.then_relu, reader.layer.fused = True, True  # type: ignore[attr-defined]
