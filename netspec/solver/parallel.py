@@ -8,8 +8,10 @@ rank 0's are the ones that are saved.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import ceil
 from typing import Any
 
 import torch
@@ -47,6 +49,19 @@ def joined(device: str | torch.device, environment: Mapping[str, str] = os.envir
         dist.destroy_process_group()
 
 
+@contextmanager
+def peers() -> Iterator[None]:
+    """Around what all ranks do together: what fails there is another rank's end."""
+    try:
+        yield
+    except RuntimeError as e:
+        cause = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        raise SpecError(
+            f"another process of this run has ended or cannot be reached ({cause}); "
+            "what it said tells why, and the last snapshot goes on (--resume latest)"
+        ) from e
+
+
 class Ranks:
     """This process among its peers."""
 
@@ -74,7 +89,8 @@ class Ranks:
     @staticmethod
     def _add(bucket: list[Tensor]) -> None:
         flat = torch.cat([t.reshape(-1) for t in bucket])
-        dist.all_reduce(flat)
+        with peers():
+            dist.all_reduce(flat)
         for tensor, part in zip(bucket, flat.split([t.numel() for t in bucket]), strict=True):
             tensor.copy_(part.view_as(tensor))
 
@@ -83,7 +99,8 @@ class Ranks:
         if self.world == 1:
             return list(values)
         sent = torch.tensor(values, dtype=torch.float64, device=self.device)
-        dist.all_reduce(sent)
+        with peers():
+            dist.all_reduce(sent)
         return sent.tolist()
 
     def gather(self, value: Any) -> list[Any]:
@@ -91,14 +108,25 @@ class Ranks:
         if self.world == 1:
             return [value]
         out: list[Any] = [None] * self.world
-        dist.all_gather_object(out, value)
+        with peers():
+            dist.all_gather_object(out, value)
         return out
 
     def same(self, tensors: Sequence[Tensor]) -> None:
         """Gives every rank the values of rank 0."""
         for tensor in tensors if self.world > 1 else ():
-            dist.broadcast(tensor, 0)
+            with peers():
+                dist.broadcast(tensor, 0)
 
-    def any(self, flag: bool) -> bool:
-        """Whether any rank says so."""
-        return self.sums([float(flag)])[0] > 0
+    def share(self, n: int) -> Iterator[int | None]:
+        """The numbers below n that are this rank's: its rank, then every world-th.
+
+        Every rank takes equally many turns, so that all stay at one place of the data; a surplus one gives None.
+        """
+        for turn in range(ceil(n / self.world)):
+            number = turn * self.world + self.rank
+            yield number if number < n else None
+
+    def seed(self) -> int | None:
+        """One seed from the clock for all ranks; None for a single process, which needs none."""
+        return self.gather(time.time_ns() % 2**31)[0] if self.world > 1 else None

@@ -1,15 +1,19 @@
 """Signals to a run: SIGINT and SIGTERM end it after the iteration, SIGHUP asks for a snapshot.
 
-A second SIGINT or SIGTERM ends it at once.
+A second SIGINT or SIGTERM ends it at once; within a second of the first it counts as the same, since launchers and
+terminals both pass one on.
 """
 
 from __future__ import annotations
 
 import signal
+import time
 from typing import Any
 
 STOP = ("SIGINT", "SIGTERM")
 SNAPSHOT = ("SIGHUP",)
+AGAIN = 1.0
+"""Seconds after which another signal to stop is a second one."""
 
 
 class Signals:
@@ -18,6 +22,7 @@ class Signals:
     def __init__(self) -> None:
         self.stop = False
         self.snapshot = False
+        self._since = 0.0
         self._before: dict[int, Any] = {}
 
     @property
@@ -40,9 +45,10 @@ class Signals:
         self._before.clear()
 
     def _stop(self, number: int, frame: Any) -> None:
-        if self.stop:
+        if self.stop and time.monotonic() - self._since > AGAIN:
             raise KeyboardInterrupt
-        self.stop = True
+        if not self.stop:
+            self.stop, self._since = True, time.monotonic()
 
     def _snapshot(self, number: int, frame: Any) -> None:
         self.snapshot = True

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from math import ceil, fsum
+from math import fsum
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from netspec.errors import Loc, SpecError
 from netspec.ir.graph import Blob, Graph
 from netspec.layers.base import Context
 from netspec.net import Net
-from netspec.solver import advice, policies, settings, snapshot
+from netspec.solver import advice, policies, settings, snapshot, testing
 from netspec.solver.debug import Debug
 from netspec.solver.interpolation import fill_upsampling
 from netspec.solver.log import JsonLog, logger, output_lines, say
@@ -37,10 +37,6 @@ from netspec.weights.model import Model
 from netspec.weights.solverstate import State
 
 Inputs = Mapping[str, Tensor]
-
-
-class Stopped(Exception):
-    """A signal to stop came during a test."""
 
 
 class Solver:
@@ -99,7 +95,10 @@ class Solver:
         self.snapshots = Snapshots(settings.prefix(self.document, out), self._end(), keep)
         self.signals = Signals()
         self._stop = self._asked = False
-        self._log = JsonLog(Path(out)) if out is not None and self.ranks.writes else None
+        self.on_record: list[Callable[[dict[str, Any]], Any]] = []
+        """Called by rank 0 with each object of log.jsonl."""
+        if out is not None:
+            self.on_record.append(JsonLog(Path(out)).write)
         self._window: deque[float] = deque(maxlen=self.param.average_loss)
         self._window_holds = False
         self._debug = Debug(self.net) if self.param.debug_info else None
@@ -115,9 +114,8 @@ class Solver:
         """
         if seed is None and self.param.random_seed >= 0:
             seed = self.param.random_seed
-        if seed is None and self.ranks.world > 1:
-            seed = self.ranks.gather(time.time_ns() % 2**31)[0]
-        self.seed = seed
+        self.seed = self.ranks.seed() if seed is None else seed
+        seed = self.seed
         if seed is not None:
             set_seed(seed)
 
@@ -310,23 +308,15 @@ class Solver:
         rate = done / seconds if seconds else 0.0
         speed = f"{rate:g} iter/s, {seconds:g}s/{self.param.display} iters"
         say("solver.cpp:239", f"Iteration {self.iter} ({speed}), loss = {self.smoothed_loss:g}")
-        for line in output_lines("Train", self._outputs(self.net, self.values)):
+        for line in output_lines("Train", testing.outputs(self.net, self.values)):
             say("solver.cpp:258", line)
         self._clock, self._shown_at = now, self.iter
         self._record(loss=loss, smoothed_loss=self.smoothed_loss, lr=self.lr)
 
     def _record(self, **fields: Any) -> None:
-        if self._log:
-            self._log.write({"iteration": self.iter, **fields, "seconds": round(time.monotonic() - self._born, 3)})
-
-    @staticmethod
-    def _outputs(net: Net, values: Mapping[Blob, Tensor]) -> list[tuple[str, list[float], float]]:
-        """Each output blob's values and its weight in the loss."""
-        out = []
-        for blob in net.graph.outputs:
-            weight = net.losses[blob].value if blob in net.losses else 0.0
-            out.append((blob.name, values[blob].detach().float().flatten().tolist(), weight))
-        return out
+        record = {"iteration": self.iter, **fields, "seconds": round(time.monotonic() - self._born, 3)}
+        for call in self.on_record if self.ranks.writes else ():
+            call(record)
 
     # -- testing
 
@@ -340,7 +330,7 @@ class Solver:
         here = self._extra() if self.signals.on else {}
         try:
             self.test() if tested else self.score()
-        except Stopped:
+        except testing.Stopped:
             self._restore_extra(here)
             self.interrupted = True
 
@@ -353,14 +343,9 @@ class Solver:
         return [self._test(n, quiet=True) for n, scorer in enumerate(self._scorers) if scorer is not None]
 
     def _test(self, number: int, quiet: bool = False) -> dict[str, Any]:
-        net = self.test_nets[number]
         if not quiet:
             say("solver.cpp:347", f"Iteration {self.iter}, Testing net (#{number})")
-        loss, means, scores = self._run_test(number)
-        outputs = []
-        for blob in net.graph.outputs:
-            weight = net.losses[blob].value if blob in net.losses else 0.0
-            outputs.append((blob.name, means.get(blob, []), weight))
+        loss, outputs, scores = self._run_test(number)
         if not quiet:
             if self.param.test_compute_loss:
                 say("solver.cpp:401", f"Test loss: {loss:g}")
@@ -378,32 +363,19 @@ class Solver:
         self.tests[number] = {"iteration": self.iter, **record}
         return record
 
-    @torch.no_grad()
-    def _run_test(self, number: int) -> tuple[float, dict[Blob, list[float]], dict[str, dict[str, float]]]:
-        """Mean loss, mean outputs and scores over test_iter batches, the batches shared out over ranks."""
-        net, batches, scorer = self.test_nets[number], self.param.test_iter[number], self._scorers[number]
-        if scorer:
-            scorer.start()
-        loss, sums = 0.0, dict[Blob, Tensor]()
-        for turn in range(ceil(batches / self.ranks.world)):
-            inputs = self.test_feed(number) if self.test_feed else {}
-            with self.precision():
-                one, values = net.loss(
-                    {k: v.to(self.device) for k, v in inputs.items()}, scorer.blobs if scorer else ()
-                )
-            if self.signals.stop and self.ranks.world == 1:
-                raise Stopped
-            if turn * self.ranks.world + self.ranks.rank >= batches:
-                continue
-            loss += float(one.value)
-            for blob in net.graph.outputs:
-                value = values[blob].float().flatten().double()
-                sums[blob] = sums[blob] + value if blob in sums else value
-            if scorer:
-                scorer.see(values)
-        loss = self.ranks.sums([loss])[0] / batches
-        means = {b: [s / batches for s in self.ranks.sums(v.tolist())] for b, v in sums.items()}
-        return loss, means, scorer.scores(self.ranks) if scorer else {}
+    def _run_test(self, number: int) -> tuple[float, list[testing.Output], dict[str, dict[str, float]]]:
+        """Mean loss, mean outputs and scores over test_iter batches."""
+        scorer, feed = self._scorers[number], self.test_feed
+        loss, outputs = testing.run(
+            self.test_nets[number],
+            self.param.test_iter[number],
+            self.ranks,
+            self.precision,
+            feed=(lambda: feed(number)) if feed else None,
+            scorer=scorer,
+            stop=lambda: self.signals.stop and self.ranks.world == 1,
+        )
+        return loss, outputs, scorer.scores(self.ranks) if scorer else {}
 
     # -- snapshots
 

@@ -1,0 +1,95 @@
+"""Tests as Caffe runs them: the mean loss and the mean of every value of every output blob over some batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from netspec.errors import SpecError
+from netspec.ir.graph import Blob
+from netspec.net import Net
+from netspec.solver.parallel import Ranks
+from netspec.solver.precision import Precision
+from netspec.solver.scoring import Scorer
+
+Output = tuple[str, list[float], float]
+"""An output blob's name, its values, and its weight in the loss."""
+
+
+class Stopped(Exception):
+    """A signal to stop came during a test."""
+
+
+@dataclass
+class Means:
+    """Sums over batches, divided at the end."""
+
+    net: Net
+    loss: float = 0.0
+    sums: dict[Blob, Tensor] = field(default_factory=dict)
+
+    def add(self, loss: float, values: Mapping[Blob, Tensor], counts: bool) -> None:
+        """One batch; one that does not count only gives the sums their sizes."""
+        self.loss += loss if counts else 0.0
+        for blob in self.net.graph.outputs:
+            value = values[blob].float().flatten().double()
+            value = value if counts else torch.zeros_like(value)
+            before = self.sums.get(blob)
+            if before is not None and before.shape != value.shape:
+                message = f"output '{blob.name}' has {value.numel()} values, and {before.numel()} in another batch"
+                raise SpecError(f"{message}: such an output has no mean; end it in a Silence layer")
+            self.sums[blob] = value if before is None else before + value
+
+    def divide(self, batches: int, ranks: Ranks) -> tuple[float, list[Output]]:
+        """The mean loss and outputs over all ranks' batches."""
+        ranks.add(list(self.sums.values()))
+        means = {blob: (value / batches).tolist() for blob, value in self.sums.items()}
+        outputs = [(blob.name, means[blob], weight(self.net, blob)) for blob in self.net.graph.outputs]
+        return ranks.sums([self.loss])[0] / batches, outputs
+
+
+def weight(net: Net, blob: Blob) -> float:
+    """What a blob counts in the loss."""
+    return net.losses[blob].value if blob in net.losses else 0.0
+
+
+@torch.no_grad()
+def run(
+    net: Net,
+    batches: int,
+    ranks: Ranks,
+    precision: Precision,
+    feed: Callable[[], Mapping[str, Tensor]] | None = None,
+    scorer: Scorer | None = None,
+    stop: Callable[[], bool] = lambda: False,
+    each: Callable[[int, list[Output]], None] | None = None,
+) -> tuple[float, list[Output]]:
+    """Mean loss and outputs over `batches` batches, which the ranks share.
+
+    `scorer` counts each batch, `each` gets its number and outputs. Raises Stopped when `stop` says so.
+    """
+    if scorer:
+        scorer.start()
+    means = Means(net)
+    for number in ranks.share(batches):
+        inputs = {name: value.to(net.device) for name, value in feed().items()} if feed else {}
+        with precision():
+            loss, values = net.loss(inputs, scorer.blobs if scorer else ())
+        if stop():
+            raise Stopped
+        means.add(float(loss.value), values, number is not None)
+        if number is not None and scorer:
+            scorer.see(values)
+        if number is not None and each:
+            each(number, outputs(net, values))
+    return means.divide(batches, ranks)
+
+
+def outputs(net: Net, values: Mapping[Blob, Tensor]) -> list[Output]:
+    """The output blobs of one pass."""
+    return [
+        (blob.name, values[blob].detach().float().flatten().tolist(), weight(net, blob)) for blob in net.graph.outputs
+    ]
