@@ -113,6 +113,8 @@ class Convolution(ConvolutionBase):
         return declared_window(self).extent()
 
     def sliding(self) -> Window | None:
+        if not self.p.kernel_size and not self.p.HasField("kernel_h"):
+            return None
         window = declared_window(self)
         return window if self.p.axis == 1 and len(window.kernel) == 2 else None
 
