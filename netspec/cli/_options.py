@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ def read_files(values: Iterable[str]) -> list[str]:
     return [name for value in values for name in value.split(",") if name]
 
 
+def read_weights(values: Iterable[str]) -> list[str]:
+    """File names, of which there must be one."""
+    if not (files := read_files(values)):
+        raise SpecError("a net without weights says nothing: give --weights FILE")
+    return files
+
+
 def read_device(name: str) -> str:
     """The device, refused in one line where it is not there."""
     import torch
@@ -62,3 +70,11 @@ def read_device(name: str) -> str:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise SpecError(f"device '{name}' is not there: this PyTorch build or machine has no CUDA")
     return name
+
+
+def quieten_other_ranks() -> None:
+    """Of the processes torchrun started, the first tells of progress; the others of errors alone."""
+    import torch.distributed as dist
+
+    if dist.is_initialized() and dist.get_rank():
+        logging.getLogger("netspec").setLevel(logging.ERROR)

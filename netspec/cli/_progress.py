@@ -44,9 +44,9 @@ def caffe_log(console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def bar(console: Console, solver: Solver, iterations: int | None) -> Iterator[None]:
+def bar(console: Console, solver: Solver, iterations: int | None, shown: bool = True) -> Iterator[None]:
     """On a terminal, a bar of iterations done, with the rate and the time left."""
-    if not console.is_terminal or console.quiet:
+    if not (shown and console.is_terminal):
         yield
         return
     end = solver.param.max_iter if iterations is None else solver.iter + iterations

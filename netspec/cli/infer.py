@@ -41,25 +41,27 @@ def command(
     """Run a net on pictures of any size.
 
     A segmentation net writes a label PNG (palette of PASCAL VOC) and an overlay per picture into --out;
-    a classifier prints its best classes.
+    a classifier prints its best classes. Under torchrun the processes share the pictures.
 
     Example: netspec infer prototxt/voc-fcn8s/deploy.prototxt --weights fcn8s-heavy-pascal.caffemodel street.jpg
     """
     from netspec.data.pixels import rgb
     from netspec.pipeline import load
     from netspec.segmentation.infer import ILSVRC_MEAN, runner
+    from netspec.solver.parallel import Ranks, joined
 
     missing = [str(p) for p in images if not p.is_file()]
     if missing:
         raise SpecError("no such picture", Loc(missing[0]))
-    if not weights:
-        raise SpecError("a net without weights says nothing: give --weights FILE")
-    run = runner(load(net, opt.read_files(weights)).to(opt.read_device(device)).freeze(precision))
+    files = opt.read_weights(weights)
     numbers = read_mean(mean) if mean else ILSVRC_MEAN
     names = labels.read_text(encoding="utf-8").splitlines() if labels else None
-    for path in images:
+    with joined(opt.read_device(device)) as place:
+        ranks = Ranks(place)
+        run = runner(load(net, files).to(place).freeze(precision))
         show = write_segmentation if run.segments else print_classes
-        show(run, path, rgb(path), numbers, out, top_k, names)
+        for path in images[ranks.rank :: ranks.world]:
+            show(run, path, rgb(path), numbers, out, top_k, names)
 
 
 def write_segmentation(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from netspec.errors import SpecError
 
 if TYPE_CHECKING:
     from netspec.net import Net
+    from netspec.solver.parallel import Ranks
     from netspec.solver.scoring import Scorer
 
 
@@ -39,37 +40,47 @@ def command(
 ) -> None:
     """Score a net on its own data: pixel acc., mean acc., mean IU, f.w. IU, IU of every class.
 
+    Under torchrun the processes share the data.
+
     Example: netspec score prototxt/voc-fcn8s/val.prototxt --weights fcn8s-heavy-pascal.caffemodel --data-root ~/voc
     """
-    from rich.console import Console
-
-    from netspec.cli import _scores
     from netspec.layers import Context
     from netspec.pipeline import load
+    from netspec.solver.parallel import Ranks, joined
     from netspec.solver.precision import Precision
     from netspec.solver.scoring import Scorer
 
-    if not weights:
-        raise SpecError("a net without weights says nothing: give --weights FILE")
-    place = opt.read_device(device)
-    context = Context(folder=Path(net).parent, data_root=data_root, sample=sample)
-    model = load(net, opt.read_files(weights), context=context).to(place)
-    scorer = Scorer.of(model)
-    if scorer is None:
-        raise SpecError(f"{net} has nothing to score: no SoftmaxWithLoss over an image")
-    batches = iterations or split_length(model)
-    with Precision(precision, model.device)():
-        run_batches(model, scorer, batches, save)
+    files = opt.read_weights(weights)
+    with joined(opt.read_device(device)) as place:
+        opt.quieten_other_ranks()
+        ranks = Ranks(place)
+        context = Context(folder=Path(net).parent, data_root=data_root, sample=sample, **ranks.context())
+        model = load(net, files, context=context).to(place)
+        scorer = Scorer.of(model)
+        if scorer is None:
+            raise SpecError(f"{net} has nothing to score: no SoftmaxWithLoss over an image")
+        with Precision(precision, place)():
+            run_batches(model, scorer, ranks, iterations or split_length(model), save)
+        results = scorer.scores(ranks)
+        if ranks.writes:
+            report(results, json_file)
+
+
+def report(results: dict[str, dict[str, Any]], json_file: Path | None) -> None:
+    """Prints the scores, and writes them where asked."""
+    from rich.console import Console
+
+    from netspec.cli import _scores
+    from netspec.solver.log import plain
+    from netspec.spec.binary import replacing
+
     console = Console(soft_wrap=True)
-    results = scorer.scores()
     for name, scores in results.items():
         console.print(f"{name}: {_scores.line(scores)}")
         _scores.table(console, scores)
     if json_file:
-        from netspec.spec.binary import replacing
-
         with replacing(json_file) as path:
-            path.write_text(json.dumps(results, indent=1).replace("NaN", "null"), encoding="utf-8")
+            path.write_text(json.dumps(plain(results), indent=1, allow_nan=False), encoding="utf-8")
 
 
 def split_length(model: Net) -> int:
@@ -81,8 +92,8 @@ def split_length(model: Net) -> int:
     raise SpecError("the length of the net's data is not known: give --iterations N")
 
 
-def run_batches(model: Net, scorer: Scorer, batches: int, save: Path | None) -> None:
-    """Runs the net, counts, and writes the predictions where asked."""
+def run_batches(model: Net, scorer: Scorer, ranks: Ranks, batches: int, save: Path | None) -> None:
+    """Runs the net over this rank's part of the batches, counts, and writes the predictions where asked."""
     import torch
     from rich.console import Console
     from rich.progress import track
@@ -93,9 +104,11 @@ def run_batches(model: Net, scorer: Scorer, batches: int, save: Path | None) -> 
         save.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     with torch.inference_mode():
-        for number in track(
-            range(batches), "scoring", console=console, disable=not console.is_terminal, transient=True
-        ):
+        shown = console.is_terminal and ranks.writes
+        mine = list(ranks.share(batches))
+        for number in track(mine, "scoring", console=console, disable=not shown, transient=True):
+            if number is None:
+                continue
             values = model.run(scorer.blobs, {})
             scorer.see(values)
             if save:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a solver field; repeatable.")
 @click.option("--score-every", type=click.IntRange(1), default=None, help="Iterations between segmentation scores.")
 @click.option("--keep", type=click.IntRange(1), help="How many snapshots stay; all unless given.")
+@click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Folder for TensorBoard's events.")
 @click.option("--no-interp", is_flag=True, help="Leave unfilled frozen upsampling layers at zero, as Caffe does.")
 def command(
     solver: str,
@@ -43,12 +46,13 @@ def command(
     overrides: tuple[str, ...],
     score_every: int | None,
     keep: int | None,
+    tensorboard: Path | None,
     no_interp: bool,
 ) -> int:
     """Train the net of a solver file as Caffe does.
 
-    SIGINT finishes the iteration, snapshots and exits 130; SIGHUP snapshots and goes on.
-    Under torchrun it trains data-parallel.
+    SIGINT and SIGTERM finish the iteration, snapshot and exit 130; SIGHUP snapshots and goes on.
+    Under torchrun it trains data-parallel; the first process alone writes and prints.
 
     \b
     Example: netspec solve solvers/voc-fcn8s.prototxt --weights voc-fcn16s.caffemodel --data-root ~/voc
@@ -58,18 +62,19 @@ def command(
 
     from netspec.cli._progress import bar, caffe_log
     from netspec.layers import Context
+    from netspec.solver.parallel import joined
     from netspec.solver.solver import Solver
 
     console = Console(stderr=True)
-    if out is not None:
-        make_folder(out)
-    with caffe_log(console):
+    make_folder(out)
+    with joined(opt.read_device(device)) as place, caffe_log(console):
+        opt.quieten_other_ranks()
         run = Solver(
             solver,
             weights=opt.read_files(weights) or None,
             context=Context(data_root=data_root, sample=sample),
             overrides=[*sample_overrides(solver, sample), *overrides],
-            device=opt.read_device(device),
+            device=place,
             precision=precision,
             seed=seed,
             out=out,
@@ -79,14 +84,32 @@ def command(
         )
         if resume:
             run.restore(resume)
-        with bar(console, run, iterations):
+        with events(run, tensorboard), bar(console, run, iterations, run.ranks.writes):
             finished = run.solve(signals=True, iterations=iterations)
-    if run.ranks.writes:
-        summary(run, out)
+        if run.ranks.writes:
+            summary(run, out)
     return 0 if finished else 130
 
 
-def make_folder(out: Path) -> None:
+@contextmanager
+def events(run: Solver, folder: Path | None) -> Iterator[None]:
+    """The run's records as TensorBoard's events, where a folder is given."""
+    if folder is None or not run.ranks.writes:
+        yield
+        return
+    from netspec.solver.tensorboard import TensorBoard
+
+    board = TensorBoard(folder, run.iter)
+    run.on_record.append(board.write)
+    try:
+        yield
+    finally:
+        board.close()
+
+
+def make_folder(out: Path | None) -> None:
+    if out is None:
+        return
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:

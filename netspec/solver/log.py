@@ -97,9 +97,14 @@ def plain(value: Any) -> Any:
 
 def output_lines(word: str, outputs: list[tuple[str, list[float], float]]) -> list[str]:
     """`    Train net output #0: loss = 1.2 (* 1 = 1.2 loss)`, a line per value of every output blob."""
+    return [f"    {word} net output #{number}: {line}" for number, line in enumerate(value_lines(outputs))]
+
+
+def value_lines(outputs: list[tuple[str, list[float], float]]) -> list[str]:
+    """`loss = 1.2 (* 1 = 1.2 loss)`, a line per value of every output blob; the loss where it has a weight."""
     lines = []
     for name, values, weight in outputs:
         for value in values:
             worth = f" (* {weight:g} = {weight * value:g} loss)" if weight else ""
-            lines.append(f"    {word} net output #{len(lines)}: {name} = {value:g}{worth}")
+            lines.append(f"{name} = {value:g}{worth}")
     return lines

@@ -127,6 +127,10 @@ class Ranks:
             number = turn * self.world + self.rank
             yield number if number < n else None
 
+    def context(self) -> dict[str, Any]:
+        """What a net's Context says of the ranks: each reads its own part of one order of the data."""
+        return {"rank": self.rank, "world": self.world, "seed": self.seed()}
+
     def seed(self) -> int | None:
         """One seed from the clock for all ranks; None for a single process, which needs none."""
         return self.gather(time.time_ns() % 2**31)[0] if self.world > 1 else None
