@@ -7,7 +7,6 @@ numbers for different things. V0, V1 and today's layers are read, today's are wr
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +19,7 @@ from netspec.spec.binary import replacing
 from netspec.spec.text import Document, Place
 from netspec.spec.upgrade import V0_TYPES, V1_TYPES, upgrade_net
 from netspec.weights import wire
-from netspec.weights.model import Model, StoredLayer
+from netspec.weights.model import Model, StoredLayer, completed
 from netspec.weights.wire import LENGTH, VARINT, BlobWriter, Field, Malformed
 
 log = logging.getLogger(__name__)
@@ -136,14 +135,7 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
     net = model.net if net is None else net
     document = Document(schema.new("NetParameter") if net is None else net, Place(Loc(str(path))))
     message = upgrade_net(document).message
-    pairs = _paired(message, model)
-    for layer, stored in pairs:
-        for i, blob in enumerate(stored.blobs):
-            if blob is None:
-                problem = (
-                    f"layer '{layer.name}': blob {i} is stored under the layer it is shared with: give the net too"
-                )
-                raise SpecError(problem, Loc(str(path)))
+    pairs = _paired(message, completed(model, message, path))
     with replacing(path) as temporary, open(temporary, "wb") as file:
         _write_net(file, message, pairs, model.name)
         if file.tell() > PROTOBUF_LIMIT:
@@ -151,7 +143,7 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
 
 
 def _paired(message: Any, model: Model) -> list[tuple[Any, StoredLayer]]:
-    """Each layer's message with its blobs, by name and within a name by order; shared blobs from their owner."""
+    """Each layer's message with its blobs, by name and within a name by order; layers without a message last."""
     stored: dict[str, list[StoredLayer]] = {}
     for layer in model.layers:
         stored.setdefault(layer.name, []).append(layer)
@@ -160,24 +152,7 @@ def _paired(message: Any, model: Model) -> list[tuple[Any, StoredLayer]]:
         found = stored.get(layer.name)
         pairs.append((layer, found.pop(0) if found else StoredLayer(layer.name)))
     left = {id(layer) for layers in stored.values() for layer in layers}
-    pairs += [(schema.new("LayerParameter", name=s.name, type=s.type), s) for s in model.layers if id(s) in left]
-    return [(layer, s) for (layer, _), s in zip(pairs, with_shared(pairs), strict=True)]
-
-
-def with_shared(pairs: list[tuple[Any, StoredLayer]]) -> list[StoredLayer]:
-    """Every layer with the blobs that an earlier one holds under the same param name."""
-    owners: dict[str, np.ndarray] = {}
-    out = []
-    for layer, stored in pairs:
-        blobs = list(stored.blobs)
-        for i, param in enumerate(layer.param[: len(blobs)]):
-            blob = blobs[i]
-            if param.name and blob is None:
-                blobs[i] = owners.get(param.name)
-            elif param.name and blob is not None:
-                owners.setdefault(param.name, blob)
-        out.append(replace(stored, blobs=blobs))
-    return out
+    return pairs + [(schema.new("LayerParameter", name=s.name, type=s.type), s) for s in model.layers if id(s) in left]
 
 
 def _write_net(file: BinaryIO, message: Any, pairs: list[tuple[Any, StoredLayer]], name: str) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from netspec.errors import Loc, SpecError
 from netspec.spec.binary import replacing
-from netspec.weights.model import Model, from_tensors, to_tensors
+from netspec.weights.model import Model, completed, from_tensors, to_tensors
 from netspec.weights.zipped import check_zip
 
 
@@ -49,7 +49,7 @@ def array(file: IO[bytes], size: int) -> np.ndarray:
 
 def write(path: str | Path, model: Model, net: Any = None) -> None:
     """Writes every blob as an uncompressed array."""
-    tensors = to_tensors(model)
+    tensors = to_tensors(completed(model, model.net if net is None else net, path))
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
         for name, value in tensors.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

@@ -16,7 +16,7 @@ from math import prod
 import numpy as np
 
 from netspec.errors import SpecError
-from netspec.weights.model import Model, Shape
+from netspec.weights.model import Model, Shape, StoredLayer
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,19 @@ class LoadReport:
         return lines + [f"wrong shape: {misfit}" for misfit in self.wrong_shape]
 
 
-def match(model: Model, wanted: Mapping[str, Sequence[Shape]], shared: Collection[tuple[str, int]] = ()) -> LoadReport:
+def match(
+    model: Model,
+    wanted: Mapping[str, Sequence[Shape]],
+    shared: Collection[tuple[str, int]] = (),
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> LoadReport:
     """Compares a file with the shapes a net wants per layer: every layer of the net, `[]` where it has no blobs.
 
-    `shared` are the `(layer, index)` of the net whose values another layer owns: the file may lack them.
+    `shared` are the `(layer, index)` of the net whose values another layer owns: the file may lack them. `names`
+    are the net's names of each layer's blobs: where a file has just these, they decide over its order.
     """
-    report, stored = LoadReport(), {layer.name: layer.blobs for layer in model.layers}
+    report = LoadReport()
+    stored = {layer.name: _in_order(layer, (names or {}).get(layer.name, ())) for layer in model.layers}
     for name, shapes in wanted.items():
         if name not in stored and shapes:
             report.missing.append(name)
@@ -73,6 +80,13 @@ def match(model: Model, wanted: Mapping[str, Sequence[Shape]], shared: Collectio
             _layer(report, name, stored[name], [tuple(s) for s in shapes], shared)
     report.unexpected = [name for name, blobs in stored.items() if blobs and name not in wanted]
     return report
+
+
+def _in_order(layer: StoredLayer, names: Sequence[str]) -> list[np.ndarray | None]:
+    if set(names) != set(layer.names) or len(layer.names) != len(layer.blobs):
+        return layer.blobs
+    by_name = dict(zip(layer.names, layer.blobs, strict=True))
+    return [by_name[name] for name in names]
 
 
 def _layer(

@@ -1,7 +1,7 @@
 """`.safetensors`: `<layer>.weight`, `<layer>.bias`, ... as `net.state_dict()` names them.
 
-Metadata: `name`; `layers`, the names and types of all layers in order, as JSON; and where the net is known `net`, its
-prototxt, with `net_sha256`.
+Metadata: `name`; `layers`, of all layers in order the name, the type and the names of the blobs, as JSON; and where
+the net is known `net`, its prototxt, with `net_sha256`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from netspec import schema
 from netspec.errors import Loc, SpecError
 from netspec.spec import text
 from netspec.spec.binary import replacing
-from netspec.weights.model import Model, from_tensors, to_tensors
+from netspec.weights.model import Model, StoredLayer, blob_name, completed, from_tensors, to_tensors
 
 
 def read(path: str | Path) -> Model:
@@ -56,12 +56,15 @@ def _bfloat16(path: str | Path, names: list[str]) -> dict[str, np.ndarray]:
         return {name: file.get_tensor(name).float().numpy() for name in names}
 
 
-def _layers(metadata: dict[str, str]) -> list[tuple[str, str]]:
-    """Names and types, or nothing if another program wrote something else there."""
+def _layers(metadata: dict[str, str]) -> list[StoredLayer]:
+    """The layers as written here, or nothing if another program wrote something else there."""
     try:
-        return [(str(name), str(type)) for name, type in json.loads(metadata.get("layers", "[]"))]
-    except (ValueError, TypeError):
+        known = [
+            (str(name), str(type), [str(b) for b in blobs]) for name, type, blobs in json.loads(metadata["layers"])
+        ]
+    except (KeyError, ValueError, TypeError):
         return []
+    return [StoredLayer(name, type, names=blobs) for name, type, blobs in known]
 
 
 def _net(metadata: dict[str, str], file: str) -> Any:
@@ -74,8 +77,9 @@ def _net(metadata: dict[str, str], file: str) -> Any:
 def write(path: str | Path, model: Model, net: Any = None) -> None:
     """Writes the blobs and the metadata."""
     net = model.net if net is None else net
-    layers = json.dumps([[layer.name, layer.type] for layer in model.layers])
-    metadata = {"format": "pt", "name": model.name, "layers": layers}
+    model = completed(model, net, path)
+    layers = [[s.name, s.type, [*s.names, *map(blob_name, range(len(s.names), len(s.blobs)))]] for s in model.layers]
+    metadata = {"format": "pt", "name": model.name, "layers": json.dumps(layers)}
     if net is not None:
         metadata["net"] = text.dump(_bare(net))
         metadata["net_sha256"] = hashlib.sha256(metadata["net"].encode("utf-8", "surrogateescape")).hexdigest()

@@ -13,7 +13,7 @@ import numpy as np
 from netspec.errors import Loc, SpecError
 from netspec.lazytorch import torch
 from netspec.spec.binary import replacing
-from netspec.weights.model import Model, from_tensors, to_tensors
+from netspec.weights.model import Model, completed, from_tensors, to_tensors
 from netspec.weights.zipped import check_zip
 
 
@@ -52,6 +52,9 @@ def _load(path: str | Path, loc: Loc) -> Any:
 
 def write(path: str | Path, model: Model, net: Any = None) -> None:
     """Writes a state_dict."""
-    tensors = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in to_tensors(model).items()}
+    tensors = {
+        k: torch.from_numpy(np.array(v, np.float32))
+        for k, v in to_tensors(completed(model, model.net if net is None else net, path)).items()
+    }
     with replacing(path) as temporary:
         torch.save(tensors, temporary)

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors.numpy import save_file
 
 from netspec import schema, weights
 from netspec.errors import SpecError
 from netspec.weights import mean, npz, solverstate, torchfile
 from netspec.weights.model import Model, StoredLayer, blob_index, blob_name, from_tensors, to_tensors
+from netspec.weights.report import match
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_.]{0,6}(/[a-z][a-z0-9_]{0,4})?", fullmatch=True)
 # Any 32 bits, NaNs with payloads included.
@@ -127,20 +129,33 @@ def test_names_of_tensors() -> None:
     assert [blob_name(i) for i in range(4)] == ["weight", "bias", "blob2", "blob3"]
     assert [blob_index(blob_name(i)) for i in range(4)] == [0, 1, 2, 3]
     assert (blob_index("7"), blob_index("mean"), blob_index("blob99999")) == (7, None, None)
-    values = {"bn.mean": np.zeros(1), "bn.var": np.ones(1), "a.b.0": np.ones(2), "whole": np.ones(3)}
-    model = from_tensors(values)
-    assert {s.name: len(s.blobs) for s in model.layers} == {"bn": 2, "a.b": 1, "whole": 1}
-    assert list(to_tensors(model)) == ["bn.weight", "bn.bias", "a.b.weight", "whole.weight"]
+    values = {"bn.mean": 1, "bn.var": 1, "a.b.0": 2, "whole": 3, "c.bias": 4}
+    model = from_tensors({k: np.ones(n, np.float32) for k, n in values.items()})
+    assert {s.name: len(s.blobs) for s in model.layers} == {"bn": 2, "a.b": 1, "whole": 1, "c": 1}
+    assert list(to_tensors(model)) == ["bn.mean", "bn.var", "a.b.weight", "whole.weight", "c.bias"]
+
+
+def test_a_layers_own_names_of_blobs(tmp_path: Path) -> None:
+    """safetensors files lie in the order of the alphabet: the names tell Caffe's."""
+    blobs = [np.full(2, i, np.float32) for i in range(3)]
+    model = Model("m", [StoredLayer("bn", "BatchNorm", list(blobs), [None] * 3, names=["var", "mean", "factor"])])
+    weights.write(tmp_path / "x.safetensors", model)
+    assert bits(weights.read(tmp_path / "x.safetensors")) == bits(model)
+    save_file(to_tensors(model), tmp_path / "y.safetensors")
+    foreign = weights.read(tmp_path / "y.safetensors")
+    assert foreign.layers[0].names == ["factor", "mean", "var"]
+    found = match(foreign, {"bn": [(2,)] * 3}, names={"bn": ["var", "mean", "factor"]})
+    np.testing.assert_array_equal(np.stack(found.loaded["bn"]), np.stack(blobs))
 
 
 def test_checkpoints_and_half_precision(tmp_path: Path) -> None:
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file as save_torch
 
     tensors = {"a.weight": torch.ones(2, dtype=torch.bfloat16), "a.bias": torch.ones(1, dtype=torch.float16)}
     torch.save({"state_dict": tensors, "epoch": 3}, tmp_path / "x.pth")
     torch.save(tensors, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    save_file(tensors, tmp_path / "x.safetensors")
+    save_torch(tensors, tmp_path / "x.safetensors")
     for name in ("x.pth", "old.pth", "x.safetensors"):
         blobs = weights.read(tmp_path / name).blobs()["a"]
         assert [b.dtype for b in blobs] == [np.float32] * 2
