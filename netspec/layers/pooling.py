@@ -114,9 +114,9 @@ def _as_float(index: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 class Pooling(Layer):
     """top = the maximum (MAX), the mean (AVE) or one random cell (STOCHASTIC) of a window of the bottom, per channel.
 
-    Sizes round up, or down with round_mode FLOOR or ceil_mode false; with padding, a last window that would start beyond size + pad is
-    dropped. AVE divides by the window cut at size + pad. STOCHASTIC draws a cell with probability x / Σ x in TRAIN and
-    gives Σ x² / Σ x in TEST.
+    Sizes round up, or down with round_mode FLOOR or ceil_mode false; with padding, a last window that would start
+    beyond size + pad is dropped. AVE divides by the window cut at size + pad. STOCHASTIC draws a cell with probability
+    x / Σ x in TRAIN and gives Σ x² / Σ x in TEST.
     Shapes: N x C x H x W -> N x C x ceil((H + 2 pad − kernel) / stride) + 1 x ...; global_pooling: N x C x 1 x 1.
     Blobs: none. A second top of MAX is the winner's index within its plane, as a number; it takes no gradient.
     Errors: kernel missing, or given together with global_pooling; both forms of a setting; padding as large as the
