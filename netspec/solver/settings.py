@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,7 +163,8 @@ def folder_of(document: Document) -> Path | None:
 
 def find(document: Document, name: str, loc: Loc) -> Path:
     """A file that the solver names, from the solver's folder, then from the current one."""
-    places = [folder / name for folder in (folder_of(document), Path()) if folder is not None]
+    folders = [folder for folder in (folder_of(document), Path()) if folder is not None]
+    places = [Path(os.path.normpath(folder / name)) for folder in folders]
     for path in places:
         if path.is_file():
             return path
