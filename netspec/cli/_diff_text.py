@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,12 +16,11 @@ from netspec.cli._page import shown, text
 from netspec.ir.canonical import fields
 from netspec.ir.diff import Change, Comparison, Position, own_tops
 from netspec.ir.graph import Graph, LayerSpec
+from netspec.ir.words import field_label, settings, value
 
 # From how many layers on the same changes are told once, and how many of their names are listed.
 TOGETHER, LISTED = 3, 8
 NAME_WIDTH = 36
-# Messages whose fields keep their name in front: others hold the same words.
-KEEP = ("transform_param", "loss_param", "param")
 Row = tuple[Text, Text]
 Key = tuple[Position, Position]
 
@@ -177,7 +175,7 @@ class _Story:
         out = text((shown(spec.type), "bold"), f"({bottoms})")
         if tops != [spec.name] and not (spec.bottoms and tops == [spec.bottoms[0].name]):
             out.append(f" → {', '.join(map(shown, tops))}")
-        out.append(settings(spec))
+        out.append(settings_text(spec))
         readers = [
             c.layer
             for c in self.folded
@@ -296,43 +294,7 @@ def literal_dict(value: Any) -> dict[Any, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def field_label(path: str) -> str:
-    """`convolution_param.kernel_size` -> kernel_size."""
-    head, _, rest = path.partition(".")
-    return rest if rest and re.sub(r"\[\d+\]", "", head) not in KEEP else path
-
-
-def value(v: Any) -> str:
-    """A setting's value for people."""
-    if v is None:
-        return "unset"
-    if isinstance(v, tuple):
-        if v and all(isinstance(n, str) for n in v):
-            return shown("; ".join(short(s) for s in v))
-        return (
-            "x".join(str(n) for n in v)
-            if v and all(isinstance(n, int) for n in v)
-            else ", ".join(map(value, v)) or "unset"
-        )
-    if isinstance(v, bool):
-        return str(v).lower()
-    if isinstance(v, float):
-        return f"{v:g}" if float(f"{v:g}") == v else str(v)
-    return shown(f"'{v}'" if isinstance(v, str) and not v.isupper() else v)
-
-
-def short(rule: str) -> str:
-    """`dim: 1 dim: 3` -> 1x3; anything else as it is."""
-    found = re.findall(r"dim: (\d+)", rule)
-    return "x".join(found) if found and not re.sub(r"dim: \d+", "", rule).strip() else rule
-
-
-def settings(spec: LayerSpec) -> str:
-    """What a layer is set to, in a few words."""
-    found = fields(spec.proto)
-    frozen = [v for k, v in found.items() if k.endswith(".lr_mult")]
-    parts = [f"{field_label(k)} {value(v)}" for k, v in found.items() if not k.startswith("param[")]
-    if frozen and not any(frozen):
-        parts.append("lr_mult 0")
-    parts += [f"{k} {value(v)}" for k, v in found.items() if k.startswith("param[") and k.endswith(".name")]
+def settings_text(spec: LayerSpec) -> str:
+    """What a layer is set to, as the end of a line."""
+    parts = settings(fields(spec.proto))
     return "  " + ", ".join(parts) if parts else ""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import click
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from netspec.ir.words import dims, number, shown
+
+__all__ = ["dims", "fits", "html", "number", "page", "shown", "text"]
+
 PLAIN_WIDTH = 4000
-
-
-def shown(text: object) -> str:
-    """Text of a file, control characters made visible, so that no name can steer a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def text(*parts: str | tuple[str, str] | Text) -> Text:
@@ -54,16 +52,3 @@ def html(title: str, *renderables: RenderableType) -> str:
 
 
 ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
-
-
-def dims(shape: Any) -> str:
-    """A shape: 1x3x500x500; no axes is a single number."""
-    return "x".join(map(str, shape)) if shape else "scalar"
-
-
-def number(value: float) -> str:
-    """A count for people: 138,357,544 -> 138.36 M."""
-    for factor, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= factor * 0.9995:
-            return f"{value / factor:.2f} {unit}"
-    return str(value)
