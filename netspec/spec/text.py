@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -314,21 +314,21 @@ def unescape(text: str) -> bytes:
     return out + text[pos:].encode("utf-8", "surrogateescape")
 
 
-def dump(message: Message) -> str:
-    """The message as prototxt, two spaces a level, fields in the schema's order."""
-    return "".join(_lines(message, ""))
+def dump(message: Message, scalar: Callable[[Field, Any], str] | None = None) -> str:
+    """The message as prototxt, two spaces a level, fields in the schema's order; `scalar` writes single values."""
+    return "".join(_lines(message, "", scalar or scalar_text))
 
 
-def _lines(message: Message, indent: str) -> Iterator[str]:
+def _lines(message: Message, indent: str, scalar: Callable[[Field, Any], str]) -> Iterator[str]:
     for descriptor, value in message.ListFields():
         values = value if is_repeated(descriptor) else [value]
         for v in values:
             if descriptor.message_type is not None:
                 yield f"{indent}{descriptor.name} {{\n"
-                yield from _lines(v, indent + "  ")
+                yield from _lines(v, indent + "  ", scalar)
                 yield f"{indent}}}\n"
             else:
-                yield f"{indent}{descriptor.name}: {scalar_text(descriptor, v)}\n"
+                yield f"{indent}{descriptor.name}: {scalar(descriptor, v)}\n"
 
 
 def scalar_text(descriptor: Field, value: Any) -> str:
