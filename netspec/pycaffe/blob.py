@@ -48,6 +48,12 @@ class Blob:
         self._resize(tuple(value.shape))
         self._data.set(flat(value))
 
+    def take(self, value: Tensor) -> None:
+        """Lies from now on where a tensor lies; arrays handed out before stay behind."""
+        self._resize(tuple(value.shape))
+        self._data = Memory(self.count)
+        self._data.set(flat(value))
+
     def set_gradient(self, value: Tensor | None) -> None:
         """Takes a gradient; None is zero."""
         self._diff.set(torch.zeros(self.count) if value is None else flat(value))

@@ -285,13 +285,14 @@ class Net:
         for file in files:
             for one in as_list(file):
                 self.core.copy_from(stored.read(one))
-        self._forget_arrays()
+        self.forget_arrays()
 
     def load_hdf5(self, file: str) -> None:
         """Loads weights from HDF5; the format is known by the content anyway."""
         self.copy_from(file)
 
-    def _forget_arrays(self) -> None:
+    def forget_arrays(self) -> None:
+        """The parameters have new values; what scripts wrote into arrays before is past."""
         for blobs in self.params.values():
             for blob in blobs:
                 blob.forget_array()

@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
+from netspec.errors import SpecError
 from netspec.ir.graph import Blob as Value
+from netspec.passes.insert_splits import insert_splits
+from netspec.pycaffe import mode
 from netspec.pycaffe.net import Net
-from netspec.solver import Solver as Core
+from netspec.solver.solver import Solver as Core
 
 
 class Solver:
-    """`get_solver(file)`: net, test_nets, iter, lr, step, solve, restore, snapshot."""
+    """`get_solver(file)`: net, test_nets, iter, lr, step, solve, restore, snapshot, apply_update, add_callback, param.
 
-    def __init__(self, solver_file: str) -> None:
-        self.core = Core(solver_file, feed=self._feed, observe=self._observe)
+    The nets run where `set_mode_gpu` or `set_mode_cpu` said when the solver was made.
+    """
+
+    type = ""
+    """The rule that this class asks for; any when empty."""
+
+    def __init__(self, solver_file: str | Path) -> None:
+        self.core = Core(
+            solver_file,
+            context=replace(mode.context(), folder=None),
+            device=mode.device(),
+            feed=self._feed,
+            test_feed=self._test_feed,
+            observe=self._observe,
+            interp=False,
+            rewrite=insert_splits,
+        )
+        if self.type and self.core.param.type != self.type:
+            raise SpecError(f"{solver_file} asks for type '{self.core.param.type}', not '{self.type}'; use get_solver")
         self.net = Net.over(self.core.net)
         self.test_nets = [Net.over(net) for net in self.core.test_nets]
 
     def _feed(self) -> dict[str, Tensor]:
         return self.net.given()
+
+    def _test_feed(self, number: int) -> dict[str, Tensor]:
+        return self.test_nets[number].given()
 
     def _observe(self, values: dict[Value, Tensor]) -> None:
         self.net.show(values)
@@ -31,7 +57,13 @@ class Solver:
 
     @property
     def lr(self) -> float:
+        """The rate of the coming update."""
         return self.core.lr
+
+    @property
+    def param(self) -> Any:
+        """The SolverParameter, as read."""
+        return self.core.param
 
     def step(self, n: int) -> None:
         """Runs n iterations."""
@@ -46,19 +78,57 @@ class Solver:
     def restore(self, state_file: str) -> None:
         """Goes on from a `.solverstate` or `.solverstate.h5`."""
         self.core.restore(state_file)
+        self.net.forget_arrays()
 
     def snapshot(self) -> None:
         """Writes weights and state now."""
+        self.net.sync()
         self.core.snapshot()
+
+    def apply_update(self) -> None:
+        """Moves the weights by the diffs they have; for loops of one's own over net.forward and net.backward."""
+        self.net.sync()
+        self.core.apply_update()
+
+    def add_callback(self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]) -> None:
+        """Calls one before every iteration's first pass, the other when its gradients are there."""
+        self.core.on_start.append(on_start)
+        self.core.on_gradients.append(on_gradients_ready)
 
     def test_all(self) -> Any:
         """Runs the test nets."""
         return self.core.test()
 
 
-def get_solver(solver_file: str) -> Solver:
-    """The solver of whatever type the file names."""
-    return Solver(solver_file)
+class SGDSolver(Solver):
+    type = "SGD"
 
 
-SGDSolver = NesterovSolver = AdaGradSolver = RMSPropSolver = AdaDeltaSolver = AdamSolver = Solver
+class NesterovSolver(Solver):
+    type = "Nesterov"
+
+
+class AdaGradSolver(Solver):
+    type = "AdaGrad"
+
+
+class RMSPropSolver(Solver):
+    type = "RMSProp"
+
+
+class AdaDeltaSolver(Solver):
+    type = "AdaDelta"
+
+
+class AdamSolver(Solver):
+    type = "Adam"
+
+
+def get_solver(solver_file: str | Path) -> Solver:
+    """The solver of the type that the file names."""
+    solver = Solver(solver_file)
+    for cls in Solver.__subclasses__():
+        if cls.type == solver.core.param.type:
+            solver.__class__ = cls
+    return solver
+
