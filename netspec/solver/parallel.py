@@ -8,6 +8,7 @@ rank 0's are the ones that are saved.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as e:
-        cause = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
+        cause = re.sub(r"^\[[^]]*\] ", "", str(e)).partition(". ")[0].partition("\n")[0] or type(e).__name__
         raise SpecError(
             f"another process of this run has ended or cannot be reached ({cause}); "
             "what it said tells why, and the last snapshot goes on (--resume latest)"

@@ -356,7 +356,8 @@ class Solver:
             say("scoring.py:67", f"    Test net (#{number}) {name}: {words}")
         shown = {name: values[0] if len(values) == 1 else values for name, values, _ in outputs if len(values) < 100}
         first = next(iter(scores.values()), {})
-        record = {"test_net": number, "loss": loss, "outputs": shown, **first}
+        weights = {name: weight for name, _, weight in outputs if weight and name in shown}
+        record = {"test_net": number, "loss": loss, "outputs": shown, "weights": weights, **first}
         if len(scores) > 1:
             record["scores"] = scores
         self._record(**record)
