@@ -19,9 +19,7 @@ __version__ = "1.0.0"
 TRAIN, TEST = 0, 1
 
 _WHERE = {
-    "solver": (
-        "get_solver SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver Solver"
-    ),
+    "solver": ("get_solver SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver Solver"),
     "net_spec": "NetSpec to_proto",
     "classifier": "Classifier",
     "detector": "Detector",

@@ -86,7 +86,4 @@ def reason(error: SpecError) -> Exception:
     """The exception that scripts expect for a map that cannot be had."""
     if "axes" in error.message and "match" in error.message:
         return AxisMismatchException(error.message)
-    return RuntimeError(
-        f"Could not compute map between tops; are they connected by spatial layers? ({error.message})"
-    )
-
+    return RuntimeError(f"Could not compute map between tops; are they connected by spatial layers? ({error.message})")

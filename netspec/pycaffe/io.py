@@ -148,7 +148,11 @@ class Transformer:
             image = image.transpose(self.transpose[in_])
         if self.channel_swap.get(in_) is not None:
             image = image[self.channel_swap[in_], :, :]
-        for settings, apply in ((self.raw_scale, np.multiply), (self.mean, np.subtract), (self.input_scale, np.multiply)):
+        for settings, apply in (
+            (self.raw_scale, np.multiply),
+            (self.mean, np.subtract),
+            (self.input_scale, np.multiply),
+        ):
             if settings.get(in_) is not None:
                 image = apply(image, np.asarray(settings[in_], np.float32))
         return image

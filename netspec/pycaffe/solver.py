@@ -131,4 +131,3 @@ def get_solver(solver_file: str | Path) -> Solver:
         if cls.type == solver.core.param.type:
             solver.__class__ = cls
     return solver
-
