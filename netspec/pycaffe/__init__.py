@@ -19,30 +19,50 @@ __version__ = "1.0.0"
 TRAIN, TEST = 0, 1
 
 _WHERE = {
-    "solver": ("get_solver SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver Solver"),
-    "net_spec": "NetSpec to_proto",
-    "classifier": "Classifier",
-    "detector": "Detector",
-    "misc": (
-        "NCCL Timer has_nccl init_log layer_type_list log set_multiprocess set_solver_count set_solver_rank "
-        "solver_count solver_rank"
-    ),
-    "alias": "serve",
+    "AdaDeltaSolver": "solver",
+    "AdaGradSolver": "solver",
+    "AdamSolver": "solver",
+    "Classifier": "classifier",
+    "Detector": "detector",
+    "NCCL": "misc",
+    "NesterovSolver": "solver",
+    "NetSpec": "net_spec",
+    "RMSPropSolver": "solver",
+    "SGDSolver": "solver",
+    "Timer": "misc",
+    "get_solver": "solver",
+    "has_nccl": "misc",
+    "init_log": "misc",
+    "layer_type_list": "misc",
+    "log": "misc",
+    "serve": "alias",
+    "set_multiprocess": "misc",
+    "set_solver_count": "misc",
+    "set_solver_rank": "misc",
+    "solver_count": "misc",
+    "solver_rank": "misc",
+    "to_proto": "net_spec",
 }
-_NAMES = {name: module for module, names in _WHERE.items() for name in names.split()}
 _MODULES = ("classifier", "coord_map", "detector", "draw", "io", "layers", "net_spec", "params", "proto", "pycaffe")
-__all__ = sorted(
-    ["TEST", "TRAIN", "Blob", "Layer", "Net", "set_device", "set_mode_cpu", "set_mode_gpu", "set_random_seed"]
-    + [*_NAMES, *_MODULES]
-)
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "Blob",
+    "Layer",
+    "Net",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+]
 
 _layer.register()
 log_as_glog_asks()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _NAMES:
-        value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    if name in _WHERE:
+        value = getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
         globals()[name] = value
         return value
     if name in _MODULES:
@@ -51,4 +71,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted([*__all__, *_WHERE, *_MODULES])

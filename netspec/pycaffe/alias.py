@@ -47,7 +47,7 @@ class _Finder(MetaPathFinder):
 
 
 def serve() -> None:
-    """From now on `import caffe`, and every module below it, is netspec.pycaffe, whether or not a caffe is installed."""
+    """From now on `import caffe` and what is below it is netspec.pycaffe, even if a caffe is installed."""
     if any(isinstance(finder, _Finder) for finder in sys.meta_path):
         return
     for name in [n for n in sys.modules if n == NAME or n.startswith(f"{NAME}.")]:

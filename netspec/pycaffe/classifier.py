@@ -59,6 +59,6 @@ class Classifier(Net):
             top, left = ((self.image_dims - self.crop_dims) / 2.0).astype(int)
             crops = images[:, top : top + self.crop_dims[0], left : left + self.crop_dims[1]]
         name = self.inputs[0]
-        batch = np.array([self.transformer.preprocess(name, crop) for crop in crops], np.float32)
+        batch: Any = np.array([self.transformer.preprocess(name, crop) for crop in crops], np.float32)
         scores = self.forward_all(**{name: batch})[self.outputs[0]]
         return scores.reshape(len(inputs), -1, *scores.shape[1:]).mean(1) if oversample else scores

@@ -46,7 +46,8 @@ class Detector(Net):
                 rows.append({"window": window, "filename": file})
         if not rows:
             return []
-        scores = self.forward_all(**{name: np.array(crops, np.float32)})[self.outputs[0]]
+        batch: Any = np.array(crops, np.float32)
+        scores = self.forward_all(**{name: batch})[self.outputs[0]]
         return [{**row, "prediction": score.reshape(-1)} for row, score in zip(rows, scores, strict=True)]
 
     def detect_selective_search(self, image_fnames: Sequence[str]) -> list[dict[str, Any]]:

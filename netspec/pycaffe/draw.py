@@ -17,7 +17,7 @@ COLOURS = {"Convolution": "#ff5050", "Pooling": "#ff9900", "InnerProduct": "#cc3
 
 
 def draw_net(caffe_net: Any, rankdir: str = "LR", ext: str = "png", phase: int | None = None) -> bytes:
-    """A NetParameter as a picture: any format of Graphviz's, or `dot`, its text. `phase` draws only that one's layers."""
+    """A NetParameter as a picture: any format of Graphviz's, or `dot`, its text; with `phase`, that one's layers."""
     dot = dot_text(caffe_net, rankdir, phase=phase)
     if ext in ("dot", "raw"):
         return dot.encode()

@@ -87,7 +87,7 @@ def load_image(filename: str | Path, color: bool = True) -> np.ndarray:
     return np.tile(pixels[:, :, None], (1, 1, 3 if color else 1))
 
 
-def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1) -> np.ndarray:
+def resize_image(im: np.ndarray, new_dims: Sequence[int] | np.ndarray, interp_order: int = 1) -> np.ndarray:
     """H x W x K -> new height x new width x K, float32, by splines of an order (1: bilinear).
 
     With 1 or 3 channels pixel centres keep their places in the picture, shrinking smooths first, what lies outside is
@@ -108,7 +108,7 @@ def resize_image(im: np.ndarray, new_dims: Sequence[int], interp_order: int = 1)
     return (zoomed.clip(unit.min(), unit.max()) * (high - low) + low).astype(np.float32)
 
 
-def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int]) -> np.ndarray:
+def oversample(images: Sequence[np.ndarray], crop_dims: Sequence[int] | np.ndarray) -> np.ndarray:
     """Ten crops of each H x W x K image: the four corners and the centre, and their mirror images, in this order."""
     shape, crop = np.array(images[0].shape[:2]), np.array(crop_dims)
     far = shape - crop

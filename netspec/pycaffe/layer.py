@@ -27,8 +27,8 @@ class Blobs(list[Blob]):
 class Layer:
     """What a Python layer derives from. `bottom` and `top` are lists of Blobs.
 
-    Before `setup` these are there: `param_str`, `phase` (TRAIN or TEST), `blobs` (with `add_blob`), `share_in_parallel`.
-    `setup` runs once, `reshape` (which gives the tops their shapes) before every `forward`.
+    Before `setup` these are there: `param_str`, `phase` (TRAIN or TEST), `blobs` (with `add_blob`),
+    `share_in_parallel`. `setup` runs once, `reshape` (which gives the tops their shapes) before every `forward`.
     """
 
     param_str = ""

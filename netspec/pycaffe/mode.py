@@ -25,7 +25,7 @@ def set_mode_cpu() -> None:
 
 
 def set_mode_gpu() -> None:
-    """Nets run on the GPU chosen by `set_device`, the first one otherwise; on the CPU, with a warning, if there is none."""
+    """Nets run on the GPU that `set_device` chose; on the CPU, with a warning, if there is none."""
     global _gpu
     if not torch.cuda.is_available():
         logger.warning("set_mode_gpu: no CUDA device is there, so nets run on the CPU")

@@ -38,23 +38,22 @@ class Net:
     def __init__(
         self,
         network_file: str | Path,
-        phase: int | str | None = None,
-        *old: int,
+        *more: Any,
+        phase: int | None = None,
         level: int = 0,
         stages: Sequence[str] | None = None,
-        weights: str | None = None,
+        weights: str | Path | None = None,
     ) -> None:
-        if isinstance(phase, (str, Path)) and len(old) == 1:
-            phase, weights, old = old[0], str(phase), ()
-        if old:
-            level, stages, weights = (*old, *(level, stages, weights)[len(old) :])
-        if phase not in (0, 1):
+        given: dict[str, Any] = {"phase": phase, "level": level, "stages": stages, "weights": weights}
+        old = bool(more) and isinstance(more[0], (str, Path))
+        given.update(zip(("weights", "phase") if old else tuple(given), more, strict=False))
+        if given["phase"] not in (0, 1):
             raise TypeError("Net wants a phase: caffe.TRAIN or caffe.TEST")
-        graph = load_graph(network_file, PHASES[int(phase)], level, stages or ())
+        graph = load_graph(network_file, PHASES[given["phase"]], given["level"], given["stages"] or ())
         folder = Path(network_file).parent
         self._set_up(CoreNet(insert_splits(graph), mode.context(folder)), None)
-        if weights:
-            self.copy_from(weights)
+        if given["weights"]:
+            self.copy_from(given["weights"])
 
     @classmethod
     def over(cls, core: CoreNet) -> Net:
@@ -258,7 +257,7 @@ class Net:
                 gradients.setdefault(name, []).extend(value.copy())
         return self._joined(values, ins), self._joined(gradients, ins)
 
-    def _batch(self, arrays: Mapping[str, Any]) -> Iterator[Arrays]:
+    def _batch(self, arrays: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Arrays in pieces of the net's batch size, the last one filled up with zeros."""
         size = next(iter(self.blobs.values())).num
         total = len(next(iter(arrays.values()), ()))
@@ -280,7 +279,7 @@ class Net:
             if value == self.core.last[value.name]:
                 self.blobs[value.name]._resize(tuple(shape))
 
-    def copy_from(self, *files: str) -> None:
+    def copy_from(self, *files: str | Path) -> None:
         """Loads weights by layer name from `.caffemodel`, `.h5`, or any other known format."""
         for file in files:
             for one in as_list(file):

@@ -10,7 +10,7 @@ bottoms and tops is kept as a reference to the blob, and looked up when backward
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -50,12 +50,11 @@ class Pass:
 
     edges: list[GradientEdge | None]
     tops: list[Tensor]
-    saved: list[Saved] = field(default_factory=list)
 
     def gradients(self, diffs: Sequence[Tensor], params: Sequence[Tensor]) -> tuple[list[Tensor | None], ...]:
         """The gradients of the bottoms that take one, and of the parameters, from the tops' diffs."""
         outs = [(t, d) for t, d in zip(self.tops, diffs, strict=True) if t.requires_grad]
-        wanted = [e for e in self.edges if e is not None]
+        wanted: list[Any] = [e for e in self.edges if e is not None]
         if not outs or not (wanted or params):
             return [None] * len(wanted), [None] * len(params)
         grads = torch.autograd.grad(
@@ -86,7 +85,7 @@ def forward(step: Step, bottoms: Sequence[Blob], tops: Sequence[Blob], device: t
     for one in saved:
         if one.tensor is not None and start(one.tensor) in known:
             one.refer(known[start(one.tensor)])
-    return Pass(edges, made, saved)
+    return Pass(edges, made)
 
 
 def keep(saved: list[Saved], tensor: Tensor) -> Saved:
@@ -112,7 +111,7 @@ class _Enter(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, values: Tensor) -> Tensor:
-        return torch.empty(0, device=values.device).set_(values)
+        return torch.empty(0, device=values.device).set_(values)  # type: ignore[arg-type]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[None, None]:
