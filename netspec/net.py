@@ -13,75 +13,22 @@ from torch import Tensor, nn
 from netspec.errors import LayerError, SpecError, suggestion
 from netspec.fillers import fill
 from netspec.halo import Halo
+from netspec.ir.emit import emit
 from netspec.ir.graph import Blob, Graph, LayerSpec, ancestors
+from netspec.ir.lower import PHASES
 from netspec.layers import Context, Layer
 from netspec.layers.base import DataLayer, Shape
 from netspec.layers.stored import blob_values
 from netspec.passes.bind import Bound, bind, blame
 from netspec.passes.halo_elision import halo_elision
 from netspec.passes.infer_shapes import check_size, infer_shapes
+from netspec.passes.insert_splits import insert_splits
 from netspec.passes.loss_weights import loss_weights
 from netspec.passes.needs_backward import needs_backward
 from netspec.passes.parameters import Parameter, parameters
+from netspec.step import LayerBlobs, Step
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.report import LoadReport, fits, match
-
-
-class LayerBlobs(nn.Module):
-    """The parameter blobs of one layer, under the names the layer gives them."""
-
-    def blobs(self) -> list[nn.Parameter]:
-        return [p for p in self._parameters.values() if p is not None]
-
-
-@dataclass
-class Step:
-    """One layer with everything the run needs of it."""
-
-    spec: LayerSpec
-    layer: Layer
-    blobs: LayerBlobs | None
-    shapes: tuple[Shape, ...]
-    """The declared shapes of its parameter blobs; a permissively shared one is stored in another."""
-    gradient: tuple[bool, ...]
-    """Which bottoms take a gradient."""
-    learns: tuple[bool, ...]
-    """Which parameter blobs take a gradient from this layer; a sharer may learn what another only reads."""
-    checked: set[tuple[Shape, ...]] = field(default_factory=set)
-    packed: list[Any] | None = None
-    """In a frozen net, what stands for the parameter blobs."""
-
-    def params(self) -> list[Tensor]:
-        """The blobs as this layer sees them."""
-        if self.packed is not None:
-            return self.packed
-        if self.blobs is None:
-            return []
-        rows = zip(self.blobs.blobs(), self.shapes, self.learns, strict=True)
-        shaped = [(p if p.shape == shape else p.view(shape), learns) for p, shape, learns in rows]
-        return [p if learns or not p.requires_grad else p.detach() for p, learns in shaped]
-
-    def check(self, key: tuple[Shape, ...]) -> None:
-        """Applies the shape rule, once per combination of shapes; parameter blobs must fit the new shapes too."""
-        if key in self.checked:
-            return
-        with blame(self.spec):
-            for top, shape in zip(self.spec.tops, self.layer.shapes(key), strict=True):
-                check_size(self.spec, top, shape)
-            wanted = tuple(p.shape for p in self.layer.params(key)) if self.blobs else ()
-            for have, want in zip(self.shapes, wanted, strict=True):
-                if have != want:
-                    raise LayerError(
-                        f"bottom {list(key[0])} wants a parameter blob of {list(want)}, the net's is {list(have)}"
-                    )
-        self.checked.add(key)
-
-    def run(self, bottoms: Sequence[Tensor]) -> list[Tensor]:
-        """The layer's tops; bottoms that take no gradient are cut off."""
-        self.check(tuple(tuple(b.shape) for b in bottoms))
-        flow = [b if g or not b.requires_grad else b.detach() for b, g in zip(bottoms, self.gradient, strict=True)]
-        with blame(self.spec):
-            return self.layer.forward(flow, self.params())
 
 
 @dataclass(frozen=True)
@@ -273,12 +220,6 @@ class Net(nn.Module):
     def device(self) -> torch.device:
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
-    def freeze(self, precision: str = "fp32") -> Net:
-        """Makes the net faster and smaller, for inference only; see netspec.freeze."""
-        from netspec.freeze import freeze
-
-        return freeze(self, precision)
-
     def data_layers(self) -> list[tuple[str, DataLayer]]:
         """The layers that bring data, by name."""
         return [(spec.name, layer) for spec, layer in self.bound if isinstance(layer, DataLayer)]
@@ -301,7 +242,8 @@ class Net(nn.Module):
         by_name = {step.spec.name: step for step in self.steps}
         wanted = {name: list(step.shapes) for name, step in by_name.items()}
         shared = {(self.graph.layers[p.layer].name, p.index) for i, p in enumerate(self.table) if p.owner != i}
-        report = match(model, wanted, shared)
+        names = {name: step.blob_names() for name, step in by_name.items()}
+        report = match(model, wanted, shared, names)
         report.raise_on_wrong_shape()
         with torch.no_grad():
             for name, values in report.loaded.items():
@@ -317,8 +259,17 @@ class Net(nn.Module):
             blobs = step.blobs.blobs() if step.blobs else []
             arrays: list[np.ndarray | None] = [stored(b, s) for b, s in zip(blobs, step.shapes, strict=True)]
             grads = [stored(b.grad, s) if diffs else None for b, s in zip(blobs, step.shapes, strict=True)]
-            layers.append(StoredLayer(self.graph.layers[number].name, step.spec.type, arrays, grads))
-        return Model(self.graph.name, layers, None)
+            names = step.blob_names()
+            layers.append(StoredLayer(self.graph.layers[number].name, step.spec.type, arrays, grads, names=names))
+        return Model(self.graph.name, layers, self.message())
+
+    def message(self) -> Any:
+        """The net as Caffe stores it with weights: with Split layers, and every layer's phase."""
+        net = emit(insert_splits(self.graph))
+        for layer in net.layer:
+            if not layer.HasField("phase"):
+                layer.phase = PHASES.index(self.graph.phase)
+        return net
 
 
 def first_values(spec: LayerSpec, entry: Parameter) -> Tensor:

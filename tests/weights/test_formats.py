@@ -10,10 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from netspec import schema, weights
 from netspec.errors import SpecError
+from netspec.ir.lower import lower
+from netspec.net import Net
+from netspec.spec import text
 from netspec.weights import mean, npz, solverstate, torchfile
 from netspec.weights.model import Model, StoredLayer, blob_index, blob_name, from_tensors, to_tensors
 from netspec.weights.report import match
@@ -210,3 +214,18 @@ def test_half_written_files_are_not_left(tmp_path: Path) -> None:
         torchfile.write(tmp_path / "x.pt", model)
     assert (tmp_path / "x.pt").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["x.pt"]
+
+
+def test_a_net_is_stored_with_its_wiring_and_names(tmp_path: Path) -> None:
+    source = """name: "wired"
+    layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 2 dim: 3 dim: 3 } } }
+    layer { name: "bias" type: "Bias" bottom: "data" top: "moved" }
+    layer { name: "act" type: "PReLU" bottom: "data" top: "act" }"""
+    net = Net(lower(text.parse(source, "net.prototxt"), "TEST"))
+    weights.write(tmp_path / "net.safetensors", net.to_model())
+    weights.write(tmp_path / "net.caffemodel", net.to_model())
+    with safe_open(str(tmp_path / "net.safetensors"), "numpy") as file:
+        assert sorted(file.keys()) == sorted(net.state_dict())
+    stored = weights.read(tmp_path / "net.caffemodel").net
+    assert [(s.name, s.type) for s in stored.layer][:2] == [("data", "Input"), ("data_data_0_split", "Split")]
+    assert list(stored.layer[2].bottom) == ["data_data_0_split_0"]
