@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from netspec import schema
 from netspec.ir.coords import IDENTITY, CoordMap
 from netspec.layers.base import Layer, ParamBlob, Shape
 from netspec.lazytorch import F, torch
@@ -12,11 +13,14 @@ from netspec.lazytorch import F, torch
 class BatchNorm(Layer):
     """y = (x − mean) / √(variance + eps) per channel (axis 1), without a learned factor or bias: Scale has those.
 
+    In NVIDIA's nets (scale_bias) and Intel's (filler or bias_filler, unless use_weight_bias is false) it has its own:
+    scale · y + bias.
     With use_global_stats (the default in the TEST phase) mean and variance are the stored sums over the stored weight;
     a weight of 0 makes both 0. Otherwise they are the batch's, and each pass adds them to the stored sums after these
     were multiplied by moving_average_fraction: the mean, the variance over n − 1, and 1 for the weight.
     Shapes: N x C x any -> the same; a single axis is one channel.
-    Blobs: mean (C), variance (C), weight (1): sums and what they weigh, all 0 at first, never learned.
+    Blobs: mean (C), variance (C), weight (1): sums and what they weigh, all 0 at first, never learned. Where it has
+        them: scale (C), 1 unless scale_filler or filler says otherwise, and bias (C), 0 unless bias_filler does.
     Errors: a bottom without axes.
     Source: Caffe's BatchNorm (Ioffe and Szegedy 2015).
     """
@@ -26,6 +30,8 @@ class BatchNorm(Layer):
     def setup(self) -> None:
         given = self.p.HasField("use_global_stats")
         self.stored: bool = self.p.use_global_stats if given else self.phase == "TEST"
+        intel = self.p.use_weight_bias and (self.p.HasField("filler") or self.p.HasField("bias_filler"))
+        self.affine: bool = self.p.scale_bias or intel
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         if not bottoms[0]:
@@ -35,12 +41,20 @@ class BatchNorm(Layer):
     def params(self, bottoms: Sequence[Shape]) -> list[ParamBlob]:
         channels = bottoms[0][1] if len(bottoms[0]) > 1 else 1
         shapes = {"mean": (channels,), "variance": (channels,), "weight": (1,)}
-        return [ParamBlob(name, shape, learn=False) for name, shape in shapes.items()]
+        blobs = [ParamBlob(name, shape, learn=False) for name, shape in shapes.items()]
+        return blobs + self.own_blobs((channels,)) if self.affine else blobs
+
+    def own_blobs(self, shape: Shape) -> list[ParamBlob]:
+        """The factor and, unless bias_term is false, the bias that Scale has otherwise."""
+        filler = next((name for name in ("scale_filler", "filler") if self.p.HasField(name)), None)
+        ones = getattr(self.p, filler) if filler else schema.new("FillerParameter", value=1)
+        blobs = [ParamBlob("scale", shape, ones), ParamBlob("bias", shape, self.p.bias_filler)]
+        return blobs if self.p.bias_term else blobs[:1]
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         x = bottoms[0] if bottoms[0].ndim > 1 else bottoms[0][:, None]
         if self.stored:
-            mean, variance, weight = (p.detach() for p in params)
+            mean, variance, weight = (p.detach() for p in params[:3])
             share = torch.where(weight == 0, 0, 1 / weight)
             y = F.batch_norm(x, mean * share, variance * share, eps=self.p.eps)
         else:
@@ -48,8 +62,10 @@ class BatchNorm(Layer):
             y = torch.batch_norm(x, None, None, mean, variance, True, 1.0, self.p.eps, torch.backends.cudnn.enabled)
             single = x.numel() == x.shape[1]
             self.remember(
-                params, [mean, torch.zeros_like(variance) if single else variance, torch.ones_like(params[2])]
+                params[:3], [mean, torch.zeros_like(variance) if single else variance, torch.ones_like(params[2])]
             )
+        for blob, apply in zip(params[3:], (torch.mul, torch.add), strict=False):
+            y = apply(y, blob.reshape(-1, *(1,) * (y.ndim - 2)))
         return [y.reshape(bottoms[0].shape)]
 
     def remember(self, params: Sequence[torch.Tensor], batch: Sequence[torch.Tensor]) -> None:

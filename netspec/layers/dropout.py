@@ -12,8 +12,9 @@ from netspec.lazytorch import F, torch
 class Dropout(Layer):
     """y = 0 with probability dropout_ratio, else x / (1 − dropout_ratio); in TEST y = x, unless sample_weights_test.
 
+    With scale_train: false, as some forks have it, what stays is x in TRAIN and all is (1 − dropout_ratio) x in TEST.
     Shapes: any -> the same.
-    Errors: a dropout_ratio outside 0 ... 1 (1 excluded).
+    Errors: a dropout_ratio outside 0 ... 1 (1 excluded); scale_test.
     Source: Caffe's Dropout (Srivastava et al. 2014); sample_weights_test is Bayesian SegNet's.
     """
 
@@ -25,15 +26,19 @@ class Dropout(Layer):
             raise self.fail(
                 f"dropout_ratio {self.p.dropout_ratio:g} must be at least 0 and less than 1", "dropout_ratio"
             )
+        if self.p.HasField("scale_test"):
+            raise self.fail("scale_test is not supported; scale_train: false scales in TEST", "scale_test")
         self.drops = self.phase == "TRAIN" or self.p.sample_weights_test
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [bottoms[0]]
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
+        x, stay = bottoms[0], 1 - self.p.dropout_ratio
         if not self.drops:
-            return [bottoms[0].view_as(bottoms[0])]
-        return [F.dropout(bottoms[0], self.p.dropout_ratio, True, self.overwrite)]
+            return [x.view_as(x) if self.p.scale_train else x * stay]
+        y = F.dropout(x, self.p.dropout_ratio, True, self.overwrite)
+        return [y if self.p.scale_train else y * stay]
 
     def coord_map(self) -> CoordMap:
         return IDENTITY

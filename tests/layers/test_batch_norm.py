@@ -71,3 +71,23 @@ def test_batch_norm_in_the_test_phase_uses_what_was_stored():
     x = torch.randn(2, 1, 2, 2)
     assert torch.allclose(one(b0=x)["t0"], (x - 3) / 2)
     assert [p.requires_grad for p in one.parameters()] == [False] * 3
+
+
+@pytest.mark.parametrize("fork", ["scale_bias: true scale_filler { value: 3 }", "filler { value: 3 }"])
+def test_own_factor_and_bias_of_forks(fork):
+    x = torch.randn(3, 2, 4, 5)
+    built = net("BatchNorm", f"batch_norm_param {{ {fork} bias_filler {{ value: 2 }} }}", [x.shape], phase="TRAIN")
+    plain = net("BatchNorm", "", [x.shape], phase="TRAIN")
+    assert [name for name, _ in built.named_parameters()] == [f"one.{n}" for n in NAMES]
+    assert torch.allclose(built(b0=x)["t0"], 3 * plain(b0=x)["t0"] + 2)
+    assert torch.equal(built.get_parameter("one.mean"), plain.get_parameter("one.mean"))
+    check_gradients("BatchNorm", f"batch_norm_param {{ {fork} }}", [(4, 2, 3)], phase="TRAIN")
+
+
+NAMES = ("mean", "variance", "weight", "scale", "bias")
+
+
+def test_forks_without_their_own_factor():
+    for text in ("scale_bias: false", "use_weight_bias: false filler { value: 3 }", "engine: MKL2017"):
+        built = net("BatchNorm", f"batch_norm_param {{ {text} }}", [(2, 3)])
+        assert [name for name, _ in built.named_parameters()] == [f"one.{n}" for n in NAMES[:3]]

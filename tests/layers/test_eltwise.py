@@ -26,6 +26,7 @@ BAD = [
     ("Crop", "", [A, B], "offset 0 + size 6 exceeds bottom 'b0' axis 3 (5)"),
     ("Crop", "", [A, (2, 3, 4)], "bottom 1 [2, 3, 4] has fewer axes than bottom 0 [2, 3, 4, 5]"),
     ("Dropout", "dropout_param { dropout_ratio: 1 }", [A], "dropout_ratio 1 must be at least 0 and less than 1"),
+    ("Dropout", "dropout_param { scale_test: true }", [A], "scale_test is not supported"),
     ("Dropout", "dropout_param { dropout_ratio: -0.5 }", [A], "dropout_ratio -0.5 must be"),
     ("Silence", "", [A], "has 1 tops and takes 0"),
     ("InnerProduct", "", [A], "num_output is missing or 0"),
@@ -108,3 +109,11 @@ def test_the_later_bottom_wins_a_tie_of_the_first_two():
 
 def test_silence_takes_a_blob_off_the_outputs():
     assert net("Silence", "", [A, B], tops=0)(b0=torch.zeros(A), b1=torch.zeros(B)) == {}
+
+
+def test_dropout_that_scales_in_testing():
+    settings = "dropout_param { dropout_ratio: 0.25 scale_train: false }"
+    x = torch.ones(40, 1000)
+    kept = layer("Dropout", settings, [x.shape], phase="TRAIN").forward([x], [])[0]
+    assert set(kept.unique().tolist()) == {0.0, 1.0} and abs(kept.mean() - 0.75) < 0.01
+    assert torch.equal(layer("Dropout", settings, [x.shape]).forward([x], [])[0], 0.75 * x)

@@ -33,7 +33,7 @@ WRITTEN = [
     ("Data", "transform_param { resize_param { resize_mode: WARP interp_mode: LINEAR interp_mode: AREA } }"),
     ("Data", "transform_param { random_resize_param { min_size: 256 resize_param { interp_mode: CUBIC } } }"),
     ("Data", "data_param { cache: true shuffle: true transform_param { mirror: true } }"),
-    ("Pooling", "pooling_param { pool: MAX ceil_mode: false avg_include_pad: false }"),
+    ("Pooling", "pooling_param { pool: MAX ceil_mode: false }"),
     ("BatchNorm", "batch_norm_param { scale_bias: true scale_filler { value: 1 } engine: MKL2017 }"),
     ("Convolution", 'engine: "MKLDNN" quantization_param { bw_layer_in: 8 scale_in: 1.5 is_negative_input: true }'),
     (
