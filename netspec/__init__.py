@@ -17,8 +17,9 @@ _WHERE = {
     "Layer": "netspec.layers",
     "Context": "netspec.layers",
     "extend_schema": "netspec.schema",
+    "freeze": "netspec.frozen",
 }
-__all__ = sorted(_WHERE)
+__all__ = ["Context", "Layer", "Net", "Solver", "SpecError", "diff", "extend_schema", "freeze", "load", "load_graph"]
 
 
 def __getattr__(name: str) -> Any:

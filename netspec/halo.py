@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,9 +11,7 @@ from torch import Tensor
 from netspec.ir.graph import Blob
 from netspec.layers.base import Shape
 from netspec.passes.halo_elision import Chain, Level, Plan, Span, plan, top_sizes
-
-if TYPE_CHECKING:
-    from netspec.net import Step
+from netspec.step import Step
 
 Surroundings = tuple[list[Tensor], dict[int, Tensor]]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,12 @@ from netspec.halo import Halo
 from netspec.ir.emit import emit
 from netspec.ir.graph import Blob, Graph, LayerSpec, ancestors
 from netspec.ir.lower import PHASES
-from netspec.layers import Context, Layer
+from netspec.layers import Context
 from netspec.layers.base import DataLayer, Shape
 from netspec.layers.stored import blob_values
 from netspec.passes.bind import Bound, bind, blame
 from netspec.passes.halo_elision import halo_elision
-from netspec.passes.infer_shapes import check_size, infer_shapes
+from netspec.passes.infer_shapes import infer_shapes
 from netspec.passes.insert_splits import insert_splits
 from netspec.passes.loss_weights import loss_weights
 from netspec.passes.needs_backward import needs_backward

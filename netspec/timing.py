@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from netspec.ir.graph import Blob
-from netspec.net import Net, Step
+from netspec.net import Net
+from netspec.step import Step
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import torch
 
 import netspec
 from netspec.errors import SpecError
+from netspec.frozen import freeze
 from netspec.layers import Context
 from netspec.layers.deconvolution import bilinear_diagonal, interpolate
-from netspec.layers.spatial import Window
+from netspec.layers.window import Window
 from netspec.net import Net
 
 SLIM = Path(__file__).parent / "golden/nets/slim/voc-fcn8s/net.prototxt"
@@ -37,7 +38,7 @@ def test_frozen_values(size: tuple[int, ...]) -> None:
     net, x = slim(size), torch.randn(size) * 60
     with torch.inference_mode():
         want = net(data=x, blobs=["score", "pool3", "fc7"])
-        got = net.freeze()(data=x, blobs=["score", "pool3", "fc7"])
+        got = freeze(net)(data=x, blobs=["score", "pool3", "fc7"])
         again = net(data=x[:, :, 5:, 3:], blobs=["score"])["score"]
     for name, value in want.items():
         assert (got[name] - value).abs().max() <= 1e-4 * value.abs().max(), name
@@ -48,13 +49,13 @@ def test_bf16_is_near_fp32_and_scores_in_float32() -> None:
     net, x = slim((1, 3, 60, 70)), torch.randn(1, 3, 60, 70) * 60
     with torch.inference_mode():
         want = net(data=x, blobs=["score"])["score"]
-        got = net.freeze("bf16")(data=x, blobs=["score"])["score"]
+        got = freeze(net, "bf16")(data=x, blobs=["score"])["score"]
     assert got.dtype == torch.float32
     assert (got - want).abs().max() <= 0.05 * want.abs().max()
 
 
 def test_plain_weights_are_let_go() -> None:
-    net = slim((1, 3, 60, 70)).freeze()
+    net = freeze(slim((1, 3, 60, 70)))
     assert "conv1_1.weight" not in net.state_dict()
     assert not any(p.requires_grad for p in net.parameters())
 
@@ -70,14 +71,14 @@ def test_a_shared_weight_is_kept_for_its_sharer(tmp_path: Path) -> None:
     )
     net, x = netspec.load(path), torch.randn(1, 3, 9, 9)
     with torch.inference_mode():
-        out = net.freeze()(x=x)
+        out = freeze(net)(x=x)
     torch.testing.assert_close(out["a"], out["b"])
 
 
 def test_a_training_net_is_refused() -> None:
     net = netspec.load(SLIM, phase="TRAIN", shapes={"data": (1, 3, 60, 60), "label": (1, 1, 60, 60)})
     with pytest.raises(SpecError, match="TEST phase"):
-        net.freeze()
+        freeze(net)
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (16, 8), (64, 32), (5, 3), (1, 1)])

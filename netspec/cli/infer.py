@@ -46,6 +46,7 @@ def command(
     Example: netspec infer prototxt/voc-fcn8s/deploy.prototxt --weights fcn8s-heavy-pascal.caffemodel street.jpg
     """
     from netspec.data.pixels import rgb
+    from netspec.frozen import freeze
     from netspec.pipeline import load
     from netspec.segmentation.infer import ILSVRC_MEAN, runner
     from netspec.solver.parallel import Ranks, joined
@@ -58,7 +59,7 @@ def command(
     names = labels.read_text(encoding="utf-8").splitlines() if labels else None
     with joined(opt.read_device(device)) as place:
         ranks = Ranks(place)
-        run = runner(load(net, files).to(place).freeze(precision))
+        run = runner(freeze(load(net, files).to(place), precision))
         show = write_segmentation if run.segments else print_classes
         for path in images[ranks.rank :: ranks.world]:
             show(run, path, rgb(path), numbers, out, top_k, names)

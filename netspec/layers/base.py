@@ -19,7 +19,7 @@ from netspec.ir.coords import CoordMap
 if TYPE_CHECKING:
     import torch
 
-    from netspec.layers.spatial import Window
+    from netspec.layers.window import Window
 
 Shape = tuple[int, ...]
 INT_MAX = 2**31 - 1
@@ -134,7 +134,7 @@ class Layer:
         return False
 
     def sliding(self) -> Window | None:
-        """The window over two spatial axes, where the layer slides one over N x C x H x W and treats all places alike."""
+        """The window, where the layer slides one over the two spatial axes of N x C x H x W, the same way everywhere."""
         return None
 
     def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, ...]) -> torch.Tensor:

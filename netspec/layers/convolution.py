@@ -10,7 +10,8 @@ from netspec.ir.coords import CoordMap
 from netspec.layers import packed
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis
 from netspec.layers.packed import Packed
-from netspec.layers.spatial import Window, declared_window, read_window
+from netspec.layers.spatial import declared_window, read_window
+from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
 CONV = {1: "conv1d", 2: "conv2d", 3: "conv3d"}

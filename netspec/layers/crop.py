@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Layer, Shape, canonical_axis
-from netspec.layers.spatial import spatial_map
+from netspec.layers.window import spatial_map
 from netspec.lazytorch import torch
 
 

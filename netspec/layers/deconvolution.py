@@ -8,7 +8,8 @@ from math import prod
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Shape
 from netspec.layers.convolution import ConvolutionBase
-from netspec.layers.spatial import Window, declared_window
+from netspec.layers.spatial import declared_window
+from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
 

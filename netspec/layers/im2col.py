@@ -7,7 +7,8 @@ from math import prod
 
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Layer, Shape, canonical_axis
-from netspec.layers.spatial import Window, declared_window, read_window
+from netspec.layers.spatial import declared_window, read_window
+from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
 

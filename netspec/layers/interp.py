@@ -7,7 +7,7 @@ from math import prod
 
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Layer, Shape
-from netspec.layers.spatial import spatial_map
+from netspec.layers.window import spatial_map
 from netspec.lazytorch import F, torch
 
 

@@ -10,7 +10,7 @@ from netspec import schema
 from netspec.errors import LayerError
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Layer, Shape
-from netspec.layers.spatial import Window
+from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
 FLT_MAX = 3.4028234663852886e38
@@ -43,8 +43,10 @@ def max_pool(x: torch.Tensor, window: Window, out: Shape, mask: bool = False) ->
     size = x.shape[2:]
     if _as_torch(window, size, out):
         ceil = out != _floor_size(size, window)
-        y = F.max_pool2d(x, window.kernel, window.stride, window.pad, 1, ceil, return_indices=mask)
-        return [y[0], _as_float(y[1], x)] if mask else [y]
+        if not mask:
+            return [F.max_pool2d(x, window.kernel, window.stride, window.pad, 1, ceil)]
+        y, index = F.max_pool2d(x, window.kernel, window.stride, window.pad, 1, ceil, return_indices=True)
+        return [y, _as_float(index, x)]
     padded = _pad(x, window, out, max(-FLT_MAX, torch.finfo(x.dtype).min))
     y, index = F.max_pool2d(padded, window.kernel, window.stride, return_indices=True)
     if not mask:

@@ -8,7 +8,7 @@ from math import prod
 from netspec import schema
 from netspec.layers.base import Layer, Shape
 from netspec.layers.pooling import pool
-from netspec.layers.spatial import Window
+from netspec.layers.window import Window
 from netspec.lazytorch import torch
 
 

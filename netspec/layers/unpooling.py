@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from netspec import schema
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Layer, Shape, same_shape
-from netspec.layers.spatial import Window
 from netspec.layers.switches import put_back
+from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 
 from netspec.ir.coords import CoordMap
 from netspec.layers.base import Layer, Shape, same_shape
-from netspec.layers.spatial import spatial_map
 from netspec.layers.switches import put_back
+from netspec.layers.window import spatial_map
 from netspec.lazytorch import torch
 
 

@@ -26,7 +26,7 @@ from math import prod
 
 from netspec.ir.graph import Blob, LayerSpec
 from netspec.layers.base import Layer, Shape
-from netspec.layers.spatial import Window
+from netspec.layers.window import Window
 from netspec.passes.bind import Bound
 
 LEAST_SAVING = 0.1

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from netspec.net import Step
 from netspec.pycaffe.memory import Memory
+from netspec.step import Step
 
 CPU = torch.device("cpu")
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge, saved_tensors_hooks
 
-from netspec.net import Step
 from netspec.pycaffe.blob import Blob
+from netspec.step import Step
 
 
 @dataclass

@@ -19,9 +19,10 @@ from torch import Tensor
 from netspec import schema
 from netspec.ir.graph import Blob, LayerSpec, ancestors
 from netspec.layers.base import DataLayer
-from netspec.net import Net, Step
+from netspec.net import Net
 from netspec.solver.log import logger
 from netspec.spec.text import Document
+from netspec.step import Step
 
 WEIGHTED = ("Convolution", "Deconvolution", "InnerProduct")
 KEEP_ZERO = {"ReLU", "Pooling", "Dropout", "LRN", "Concat", "Eltwise", "Crop", "Split", "Flatten", "Reshape", "Slice"}

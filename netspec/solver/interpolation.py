@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from netspec.net import Net, Step
+from netspec.net import Net
 from netspec.solver.log import logger
+from netspec.step import Step
 
 
 def kernel(size: int) -> np.ndarray:

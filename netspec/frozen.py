@@ -17,7 +17,8 @@ from netspec.errors import SpecError
 from netspec.layers.convolution import Convolution
 from netspec.layers.packed import can_pack, pack
 from netspec.layers.relu import ReLU
-from netspec.net import Net, Step
+from netspec.net import Net
+from netspec.step import Step
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

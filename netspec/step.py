@@ -1,0 +1,77 @@
+"""Step: one layer of a net with everything a run needs of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from netspec.errors import LayerError
+from netspec.ir.graph import LayerSpec
+from netspec.layers import Layer
+from netspec.layers.base import Shape
+from netspec.passes.bind import blame
+from netspec.passes.infer_shapes import check_size
+
+
+class LayerBlobs(nn.Module):
+    """The parameter blobs of one layer, under the names the layer gives them."""
+
+    def blobs(self) -> list[nn.Parameter]:
+        return [p for p in self._parameters.values() if p is not None]
+
+
+@dataclass
+class Step:
+    """One layer with everything the run needs of it."""
+
+    spec: LayerSpec
+    layer: Layer
+    blobs: LayerBlobs | None
+    shapes: tuple[Shape, ...]
+    """The declared shapes of its parameter blobs; a permissively shared one is stored in another."""
+    gradient: tuple[bool, ...]
+    """Which bottoms take a gradient."""
+    learns: tuple[bool, ...]
+    """Which parameter blobs take a gradient from this layer; a sharer may learn what another only reads."""
+    checked: set[tuple[Shape, ...]] = field(default_factory=set)
+    packed: list[Any] | None = None
+    """In a frozen net, what stands for the parameter blobs."""
+
+    def params(self) -> list[Tensor]:
+        """The blobs as this layer sees them."""
+        if self.packed is not None:
+            return self.packed
+        if self.blobs is None:
+            return []
+        rows = zip(self.blobs.blobs(), self.shapes, self.learns, strict=True)
+        shaped = [(p if p.shape == shape else p.view(shape), learns) for p, shape, learns in rows]
+        return [p if learns or not p.requires_grad else p.detach() for p, learns in shaped]
+
+    def blob_names(self) -> list[str]:
+        """What the layer calls its blobs."""
+        return list(self.blobs._parameters) if self.blobs else []
+
+    def check(self, key: tuple[Shape, ...]) -> None:
+        """Applies the shape rule, once per combination of shapes; parameter blobs must fit the new shapes too."""
+        if key in self.checked:
+            return
+        with blame(self.spec):
+            for top, shape in zip(self.spec.tops, self.layer.shapes(key), strict=True):
+                check_size(self.spec, top, shape)
+            wanted = tuple(p.shape for p in self.layer.params(key)) if self.blobs else ()
+            for have, want in zip(self.shapes, wanted, strict=True):
+                if have != want:
+                    raise LayerError(
+                        f"bottom {list(key[0])} wants a parameter blob of {list(want)}, the net's is {list(have)}"
+                    )
+        self.checked.add(key)
+
+    def run(self, bottoms: Sequence[Tensor]) -> list[Tensor]:
+        """The layer's tops; bottoms that take no gradient are cut off."""
+        self.check(tuple(tuple(b.shape) for b in bottoms))
+        flow = [b if g or not b.requires_grad else b.detach() for b, g in zip(bottoms, self.gradient, strict=True)]
+        with blame(self.spec):
+            return self.layer.forward(flow, self.params())
