@@ -134,7 +134,7 @@ class Layer:
         return False
 
     def sliding(self) -> Window | None:
-        """The window, where the layer slides one over the two spatial axes of N x C x H x W, the same way everywhere."""
+        """The window, where the layer slides one over the spatial axes of N x C x H x W, the same way everywhere."""
         return None
 
     def slide(self, bottom: torch.Tensor, params: list[torch.Tensor], pad: tuple[int, ...]) -> torch.Tensor:
