@@ -19,6 +19,7 @@ from netspec.passes.insert_splits import insert_splits
 from netspec.pipeline import as_list, load_graph
 from netspec.pycaffe import mode, tape
 from netspec.pycaffe.blob import Blob, ParamBlob
+from netspec.weights import caffemodel, hdf5
 
 PHASES = ("TRAIN", "TEST")
 Arrays = dict[str, np.ndarray]
@@ -299,12 +300,12 @@ class Net:
     def save(self, path: str) -> None:
         """Writes the weights as `.caffemodel`."""
         self.sync()
-        stored.caffemodel.write(path, self.core.to_model())
+        caffemodel.write(path, self.core.to_model())
 
     def save_hdf5(self, path: str) -> None:
         """Writes the weights as `.caffemodel.h5`."""
         self.sync()
-        stored.hdf5.write(path, self.core.to_model())
+        hdf5.write(path, self.core.to_model())
 
     def share_with(self, other: Net) -> None:
         """Takes the parameters of layers of the same name from another net, so that both always agree."""
