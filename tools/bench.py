@@ -5,6 +5,8 @@ measurement each, so that a machine whose speed drifts treats all alike. The med
 
     python tools/bench.py                     # FCN-8s, 500 x 500: forward and training step, time and memory
     python tools/bench.py --size 256x256 --runs 9
+    python tools/bench.py solver              # the update of 134 million parameters, every rule (bench_solver.py)
+    python tools/bench.py --quick             # either part, small: minutes become seconds
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE, MOMENTUM, DECAY = 1e-10, 0.99, 5e-4
+QUIET = {"test_net": "[]", "test_iter": "[]", "test_interval": 0, "display": 0, "snapshot": 0}
 
 
 def handwritten_fcn8s() -> Any:
@@ -75,7 +78,7 @@ def random_weights(module: Any) -> None:
     """He-scaled weights, so that nothing is zero, denormal or infinite."""
     import torch
 
-    for name, p in module.named_parameters():
+    for _, p in module.named_parameters():
         if p.requires_grad and p.ndim == 4:
             torch.nn.init.kaiming_normal_(p)
         elif p.requires_grad:
@@ -144,10 +147,17 @@ def netspec_forward(size: tuple[int, int]) -> Callable[[], Any]:
 
 
 def netspec_step(size: tuple[int, int]) -> Callable[[], Any]:
+    from netspec.passes.data_to_input import data_to_input
     from netspec.solver import Solver
 
     data, label = images(size)
-    solver = Solver(ROOT / "tools/bench-solver.prototxt", feed=lambda: {"data": data, "label": label})
+    shapes = {"data": tuple(data.shape), "label": tuple(label.shape)}
+    solver = Solver(
+        ROOT / "solvers/released/voc-fcn8s.prototxt",
+        overrides={"base_lr": RATE, "momentum": MOMENTUM, "weight_decay": DECAY, **QUIET},
+        rewrite=lambda graph: data_to_input(graph, shapes).graph,
+        feed=lambda: {"data": data, "label": label},
+    )
     random_weights(solver.net)
     return lambda: solver.step(1)
 
@@ -208,22 +218,36 @@ def compare(task: str, size: str, runs: int) -> list[tuple[str, float, float, fl
     return rows
 
 
+def nets(size: str, runs: int, only: str | None) -> None:
+    """Prints FCN-8s' time and memory beside its rivals'."""
+    print(f"FCN-8s, one image of {size}, median of {runs} interleaved runs")
+    print(f"{'':12}{'':16}{'seconds':>9}{'peak MiB':>10}{'time ratio':>12}{'memory ratio':>14}")
+    for task in [only] if only else CONTENDERS:
+        for name, seconds, peak, time_ratio, memory_ratio in compare(task, size, runs):
+            print(f"{task:12}{name:16}{seconds:9.3f}{peak:10.0f}{time_ratio:12.2f}{memory_ratio:14.2f}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="500x500")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", choices=list(CONTENDERS))
+    parser.add_argument("part", nargs="?", choices=("nets", "solver"), default="nets")
+    parser.add_argument("--quick", action="store_true", help="small and short")
+    parser.add_argument("--size", help="height x width of the image (500x500)")
+    parser.add_argument("--runs", type=int)
+    parser.add_argument("--device", default="cpu", help="for solver")
+    parser.add_argument("--only", help=f"one of {', '.join(CONTENDERS)}; for solver, one rule")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    height, width = (int(n) for n in arguments.size.split("x"))
+    size = arguments.size or ("128x128" if arguments.quick else "500x500")
+    runs = arguments.runs or (2 if arguments.quick else 5)
     if arguments.worker:
+        height, width = (int(n) for n in size.split("x"))
         work(*arguments.worker, (height, width))
-        return
-    print(f"FCN-8s, one image of {arguments.size}, median of {arguments.runs} interleaved runs")
-    print(f"{'':12}{'':16}{'seconds':>9}{'peak MiB':>10}{'time ratio':>12}{'memory ratio':>14}")
-    for task in [arguments.only] if arguments.only else CONTENDERS:
-        for name, seconds, peak, time_ratio, memory_ratio in compare(task, arguments.size, arguments.runs):
-            print(f"{task:12}{name:16}{seconds:9.3f}{peak:10.0f}{time_ratio:12.2f}{memory_ratio:14.2f}", flush=True)
+    elif arguments.part == "solver":
+        import bench_solver
+
+        bench_solver.main(runs, arguments.quick, arguments.device, arguments.only)
+    else:
+        nets(size, runs, arguments.only)
 
 
 if __name__ == "__main__":

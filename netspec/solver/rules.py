@@ -35,7 +35,11 @@ kernels: Any = torch
 """torch's multi-tensor functions, which its type stubs leave out."""
 PIECE = 24576
 """Values worked on at a time on the CPU: few enough to be in the cache still for the next operation, and for torch to
-leave each operation to the thread that asks for it."""
+leave each operation to the thread that asks for it (which its `sqrt` does not do, so roots are powers here)."""
+
+
+SETTLED = 1e30
+"""Updates after which an average no longer shows that it began at zero."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,26 @@ class AdaGrad(Rule):
 
     unused = ("momentum",)
 
+    def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
+        """On the CPU one pass, which torch has a kernel for."""
+        if move.scale <= 0 or not move.rate or weights[0].device.type != "cpu":
+            return super().move(weights, grads, history, move)
+        self.fused(weights, grads, history[0], move)
+
+    def fused(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
+        kernels._fused_adagrad_(
+            w,
+            g,
+            h,
+            [torch.tensor(1.0)] * len(w),
+            lr=move.rate,
+            lr_decay=0.0,
+            weight_decay=move.decay,
+            eps=self.delta,
+            maximize=False,
+            grad_scale=torch.tensor(1 / move.scale),
+        )
+
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
         kernels._foreach_addcmul_(h[0], g, g)
         self.step(w, g, h[0], move)
@@ -134,13 +158,32 @@ class AdaGrad(Rule):
     def step(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
         if not move.rate:
             return
-        root = kernels._foreach_sqrt(h)
+        root = kernels._foreach_pow(h, 0.5)
         kernels._foreach_add_(root, self.delta)
         kernels._foreach_addcdiv_(w, g, root, -move.rate)
 
 
 class RMSProp(AdaGrad):
     """AdaGrad with a fading memory."""
+
+    def fused(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
+        """Adam's kernel long past its start, its first average without memory: the gradient, in the gradient's place."""
+        kernels._fused_adam_(
+            w,
+            g,
+            g,
+            h,
+            [],
+            [torch.tensor(SETTLED)] * len(w),
+            lr=move.rate,
+            beta1=0.0,
+            beta2=self.rms_decay,
+            weight_decay=move.decay,
+            eps=self.delta,
+            amsgrad=False,
+            maximize=False,
+            grad_scale=torch.tensor(1 / move.scale),
+        )
 
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
         kernels._foreach_mul_(h[0], self.rms_decay)
@@ -158,7 +201,7 @@ class AdaDelta(Rule):
         kernels._foreach_addcmul_(h[0], g, g, 1 - self.momentum)
         ratio = kernels._foreach_add(h[1], self.delta)
         kernels._foreach_div_(ratio, kernels._foreach_add(h[0], self.delta))
-        kernels._foreach_sqrt_(ratio)
+        kernels._foreach_pow_(ratio, 0.5)
         kernels._foreach_mul_(g, ratio)
         kernels._foreach_mul_(h[1], self.momentum)
         kernels._foreach_addcmul_(h[1], g, g, 1 - self.momentum)
@@ -201,7 +244,7 @@ class Adam(Rule):
         kernels._foreach_addcmul_(h[1], g, g, 1 - self.momentum2)
         if not move.rate:
             return
-        root = kernels._foreach_sqrt(h[1])
+        root = kernels._foreach_pow(h[1], 0.5)
         kernels._foreach_add_(root, self.delta)
         correction = sqrt(1 - self.momentum2**t) / (1 - self.momentum**t)
         kernels._foreach_addcdiv_(w, h[0], root, -move.rate * correction)
