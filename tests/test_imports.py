@@ -22,8 +22,8 @@ RANKS = [
     ("fillers", "data"),
     ("layers",),
     ("passes",),
-    ("net", "weights"),
-    ("solver", "segmentation", "check"),
+    ("net", "weights", "draw"),
+    ("solver", "segmentation", "check", "report"),
     ("pycaffe",),
     ("cli", "__main__"),
 ]
@@ -79,6 +79,7 @@ def test_imports_go_down(path: Path) -> None:
         ["diff", str(PROTOTXT / "voc-fcn32s/train.prototxt"), str(PROTOTXT / "voc-fcn8s/train.prototxt")],
         ["show", str(PROTOTXT / "voc-fcn8s/train.prototxt")],
         ["check", str(PROTOTXT / "voc-fcn8s/train.prototxt")],
+        ["draw", str(PROTOTXT / "voc-fcn8s/train.prototxt"), "-o", "{tmp}/net.html"],
         ["layers", "Convolution"],
         ["upgrade", str(PROTOTXT / "voc-fcn8s/train.prototxt"), "{tmp}/new.prototxt"],
         ["deploy", str(PROTOTXT / "googlenet/train_val.prototxt"), "-o", "{tmp}/deploy.prototxt"],

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from netspec.cli._page import shown, text
 from netspec.ir.canonical import fields
-from netspec.ir.diff import Change, Comparison, Position, own_tops
+from netspec.ir.diff import Change, Comparison, Position, explained, own_tops
 from netspec.ir.graph import Graph, LayerSpec
 from netspec.ir.words import field_label, settings, value
 
@@ -77,12 +77,6 @@ def changes_text(comparison: Comparison, context: bool = True) -> list[Any]:
             continue
         table.add_row(Text(sign, style={"+": "green", "-": "red", "~": "yellow"}.get(sign, "dim")), name, detail)
     return [table, Text()]
-
-
-def explained(comparison: Comparison) -> list[Change]:
-    """Rewirings and tops that follow from what happened to other layers, where nothing else happened to their own."""
-    own = {change.at for change in comparison.changes if not change.because}
-    return [c for c in comparison.changes if c.because and c.at not in own]
 
 
 class _Story:

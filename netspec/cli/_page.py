@@ -10,7 +10,7 @@ from rich.text import Text
 
 from netspec.ir.words import dims, number, shown
 
-__all__ = ["dims", "fits", "html", "number", "page", "shown", "text"]
+__all__ = ["dims", "fits", "number", "page", "printed_html", "shown", "text"]
 
 PLAIN_WIDTH = 4000
 
@@ -41,7 +41,7 @@ def fits(renderable: RenderableType) -> bool:
     )
 
 
-def html(title: str, *renderables: RenderableType) -> str:
+def printed_html(title: str, *renderables: RenderableType) -> str:
     """The same as a self-contained HTML page."""
     from rich.terminal_theme import MONOKAI
 

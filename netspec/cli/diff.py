@@ -9,7 +9,7 @@ import click
 
 from netspec.cli import verb
 from netspec.cli._net import has_phase_rules, in_phases, read_net, state_options
-from netspec.cli._page import html, page, shown, text
+from netspec.cli._page import page, printed_html, shown, text
 from netspec.ir.diff import Comparison, compare
 from netspec.ir.lower import PHASES
 
@@ -23,7 +23,7 @@ WEIGHTS = (".caffemodel", ".h5", ".hdf5", ".safetensors", ".pt", ".pth", ".npz")
 @click.option("--ignore", multiple=True, metavar="FIELD", help="A field or kind of change to leave out; repeatable.")
 @click.option("--dataflow", is_flag=True, help="Leave out names of blobs: in place equals not in place.")
 @click.option("--json", "as_json", is_flag=True, help="JSON, as docs/diff-json.md says.")
-@click.option("--html", "html_file", type=click.Path(), help="Write an HTML page too.")
+@click.option("--html", "html_file", type=click.Path(), help="Write a page too: both nets in one picture.")
 def command(
     a: str,
     b: str,
@@ -50,10 +50,7 @@ def command(
     else:
         page(*report.shown)
     if html_file:
-        from netspec.spec.binary import replacing
-
-        with replacing(html_file) as temporary:
-            temporary.write_text(html(f"{a} → {b}", *report.shown), encoding="utf-8")
+        write_html(html_file, f"{a} → {b}", report)
     return 0 if report.data["same"] else 1
 
 
@@ -63,10 +60,25 @@ def is_weights(path: str) -> bool:
 
 
 class Report:
-    """The outcome, for JSON and for people."""
+    """The outcome, for JSON and for people; of nets also the comparison in each phase."""
 
-    def __init__(self, data: dict[str, Any], shown: list[Any]) -> None:
-        self.data, self.shown = data, shown
+    def __init__(self, data: dict[str, Any], shown: list[Any], found: dict[str, Comparison] | None = None) -> None:
+        self.data, self.shown, self.found = data, shown, found
+
+
+def write_html(path: str, title: str, report: Report) -> None:
+    """Nets as one picture to look around in, weights as the page that was printed."""
+    from netspec.spec.binary import replacing
+
+    if report.found:
+        from netspec.draw.change import draw_diff
+        from netspec.draw.html import html
+
+        content = html({phase: draw_diff(found) for phase, found in report.found.items()}, title)
+    else:
+        content = printed_html(title, *report.shown)
+    with replacing(path) as temporary:
+        temporary.write_text(content, encoding="utf-8")
 
 
 def nets_report(
@@ -93,7 +105,7 @@ def nets_report(
     shown_ = [*heading(a, b), *phases_text(found, len(phases) > 1)]
     for p, error in (no_a | no_b).items():
         shown_.append(text(("note", "yellow"), f": not compared in phase {p}: {shown(error.message)}"))
-    return Report(data, shown_)
+    return Report(data, shown_, found)
 
 
 def phases_text(found: dict[str, Comparison], named: bool) -> list[Any]:

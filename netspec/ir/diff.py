@@ -96,6 +96,12 @@ def compare(a: Graph, b: Graph, ignore: Sequence[str] = (), dataflow: bool = Fal
     return Comparison(a, b, rows, tuple(c for c in changes if not ignored(c, ignore)))
 
 
+def explained(comparison: Comparison) -> list[Change]:
+    """Rewirings and tops that follow from what happened to other layers, where nothing else happened to their own."""
+    own = {change.at for change in comparison.changes if not change.because}
+    return [c for c in comparison.changes if c.because and c.at not in own]
+
+
 def ignored(change: Change, patterns: Sequence[str]) -> bool:
     """Whether a pattern is the change's kind, or its field's path, a message on the way, or its last name."""
     path = re.sub(r"\[\d+\]", "", change.field)
