@@ -1,6 +1,7 @@
 """Reads .proto files (the proto2 subset the schema uses) into descriptors, so that no compiler is needed.
 
-`extend Name { ... }` adds fields to a message of an earlier file: that is how forks' and users' fields come in.
+`extend Name { ... }` adds fields to a message of an earlier file, and values to its enums: that is how forks' and
+users' fields come in.
 """
 
 from __future__ import annotations
@@ -81,12 +82,16 @@ class _Reader:
         while self.peek() != "}":
             word = self.next()
             if word == "enum":
-                self.enum(into.enum_type.add(name=self.next()))
+                self.enum(self.own_enum(into, self.next()))
             elif word in LABELS:
                 self.field(into, LABELS[word])
             else:
                 raise self.error(f"expected a field, found '{word}'", self.tokens[self.at - 1][1])
         self.next("}")
+
+    def own_enum(self, into: d.DescriptorProto, name: str) -> d.EnumDescriptorProto:
+        """The enum of that name, to which an `extend` adds values, or a new one."""
+        return next((e for e in into.enum_type if e.name == name), None) or into.enum_type.add(name=name)
 
     def field(self, into: d.DescriptorProto, label: int) -> None:
         kind, name = self.next(), self.next()

@@ -7,11 +7,12 @@ import torch
 from netspec.ir.lower import lower
 from netspec.net import Net
 from netspec.spec.text import parse
+from netspec.spec.upgrade import upgrade_net
 
 
 def run(text: str, phase: str = "TEST") -> Net:
     """A net with random weights; every output finite, in TRAIN with gradients for all that learns."""
-    built = Net(lower(parse(text, "net.prototxt"), phase))
+    built = Net(lower(upgrade_net(parse(text, "net.prototxt")), phase))
     inputs = {b.name: torch.rand(built.blob_shapes[b]) for b in built.graph.inputs}
     for name in inputs:
         if "label" in name:

@@ -485,3 +485,18 @@ def test_enet():
     text += 'convolution_param { num_output: 3 kernel_size: 2 stride: 2 weight_filler { type: "msra" } } }\n'
     run(text + data("2 1 16 16", "label") + loss("scores"), "TRAIN")
     run(text)
+
+
+def test_deconvnet_in_v1():
+    text = 'name: "old" input: "data" input_dim: [1, 3, 8, 8]'
+    text += ' layers { bottom: "data" top: "c" name: "c" type: CONVOLUTION '
+    text += "convolution_param { num_output: 2 kernel_size: 1 } }"
+    text += ' layers { bottom: "c" top: "c" name: "bn" type: BN bn_param { bn_mode: INFERENCE } }'
+    text += ' layers { bottom: "c" top: "p" top: "m" name: "p" type: POOLING '
+    text += "pooling_param { kernel_size: 2 stride: 2 } }"
+    text += ' layers { bottom: "p" bottom: "m" top: "u" name: "u" type: UNPOOLING '
+    text += "unpooling_param { kernel_size: 2 stride: 2 unpool_size: 8 } }"
+    text += ' layers { bottom: "u" top: "i" name: "i" type: INTERP interp_param { zoom_factor: 2 } }'
+    built = run(text)
+    assert [step.spec.type for step in built.steps][1:] == ["Convolution", "BN", "Pooling", "Unpooling", "Interp"]
+    assert built.blob_shapes[built.blob("i")] == (1, 2, 15, 15)
