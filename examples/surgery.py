@@ -33,7 +33,7 @@ def transplant(new, old, suffix=""):
         if source not in old.params or (suffix and not name.endswith(suffix)):
             left.append(name)
             continue
-        for mine, theirs in zip(blobs, old.params[source]):
+        for mine, theirs in zip(blobs, old.params[source], strict=True):
             if mine.count == theirs.count:
                 mine.data.flat = theirs.data.flat
             else:
@@ -43,6 +43,6 @@ def transplant(new, old, suffix=""):
 
 def expand_score(new, name, old, old_name):
     """A score layer of more classes begins with those of the old one; the others are as they were."""
-    for mine, theirs in zip(new.params[name], old.params[old_name]):
+    for mine, theirs in zip(new.params[name], old.params[old_name], strict=True):
         part = tuple(slice(0, n) for n in theirs.shape)
         mine.data[part] = theirs.data
