@@ -2,7 +2,8 @@
 
 1. Shapes given by the caller stand for the tops of Input and data layers.
 2. Every other top's shape comes from its layer's shape rule.
-3. A blob of more values than Caffe can index (2^31 - 1), or larger than this machine's memory, is refused.
+3. What enters the net (a top of a layer without bottoms) has at least one value: an empty batch is refused.
+4. A blob of more values than Caffe can index (2^31 - 1), or larger than this machine's memory, is refused.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def infer_shapes(bound: Bound, given: Mapping[str, Shape] | None = None) -> Shap
                 tops = [given.get(top.name, shape) for top, shape in zip(spec.tops, tops, strict=True)]
         for top, shape in zip(spec.tops, tops, strict=True):
             check_size(spec, top, shape)
+            if not spec.bottoms and 0 in shape:
+                raise spec.error(f"top '{top}' of shape {list(shape)} is empty; every dimension must be at least 1")
             shapes[top] = tuple(shape)
     check_given(bound, given)
     return shapes

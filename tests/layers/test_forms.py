@@ -31,7 +31,6 @@ BAD = [
         1,
         "[2, 4, 3] has another number of values than [2, 3]",
     ),
-    ("Reshape", "reshape_param { shape { dim: [0, -1] } }", [(0, 3)], 1, "no multiple of the 0 beside -1"),
     ("Reduction", "reduction_param { axis: 3 }", SMALL, 1, "axis 3 is outside a bottom of 3 axes"),
     ("Reduction", "", [()], 1, "axis 0 is outside a bottom of 0 axes"),
     ("Slice", "slice_param { axis: 1 slice_dim: 1 }", SMALL, 2, "give axis or slice_dim, not both"),
@@ -97,3 +96,9 @@ def test_places_correspond_unless_space_is_cut():
         assert layer(type, field % 1, SMALL).coord_map() is not None
         assert layer(type, field % 2, SMALL).coord_map() is None
     assert layer("Flatten", "", SMALL).coord_map() is None
+
+
+def test_nothing_is_no_multiple_of_nothing():
+    one = layer("Reshape", "reshape_param { shape { dim: [0, -1] } }", SMALL)
+    with pytest.raises(SpecError, match="no multiple of the 0 beside -1"):
+        one.shapes([(0, 3)])
