@@ -9,7 +9,7 @@ from netspec.lazytorch import torch
 
 
 def normalization(loss_param: Any, default: str = "VALID") -> str:
-    """FULL, VALID, BATCH_SIZE or NONE: `normalization` if given, else the older `normalize`, else the layer's default.
+    """FULL, VALID, BATCH_SIZE, NONE or PRE_FIXED: `normalization` if given, else `normalize`, else the layer's default.
 
     normalize: true is VALID, false is BATCH_SIZE.
     """
@@ -22,15 +22,16 @@ def normalization(loss_param: Any, default: str = "VALID") -> str:
 
 def normalizer(
     loss_param: Any, outer: int, inner: int, valid: torch.Tensor | int | None, default: str = "VALID"
-) -> torch.Tensor | int:
+) -> torch.Tensor | float:
     """The divisor of a loss over outer x inner places, of which `valid` count; at least 1.
 
-    FULL is outer · inner, VALID is `valid` (None: nothing is ignored, so all), BATCH_SIZE is outer, NONE is 1.
+    FULL is outer · inner, VALID is `valid` (None: nothing is ignored, so all), BATCH_SIZE is outer, NONE is 1,
+    PRE_FIXED (R-FCN, Intel) is pre_fixed_normalizer.
     A tensor stays one, so that nothing waits for the device.
     """
     mode = normalization(loss_param, default)
     if mode == "VALID" and isinstance(valid, torch.Tensor):
         return valid.clamp(min=1)
     counted = outer * inner if valid is None else valid
-    places = {"FULL": outer * inner, "VALID": counted, "BATCH_SIZE": outer, "NONE": 1}[mode]
-    return max(1, places)
+    places = {"FULL": outer * inner, "VALID": counted, "BATCH_SIZE": outer, "NONE": 1}
+    return max(1, loss_param.pre_fixed_normalizer if mode == "PRE_FIXED" else places[mode])

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from netspec.errors import LayerError, SpecError
 from netspec.ir.graph import AUTOMATIC, Blob, Graph, LayerSpec
 from netspec.layers import Context, Layer, layer_class
+from netspec.layers.unhonoured import check_honoured
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def bind(graph: Graph, context: Context | None = None) -> Bound:
             spec = replace(spec, tops=spec.tops + made)
             check_counts(cls, spec)
             layers.append(cls(spec.proto, context))
+            check_honoured(spec.proto)
         specs.append(spec)
     return Bound(replace(graph, layers=tuple(specs)).verify("bind"), tuple(layers))
 

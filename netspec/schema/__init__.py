@@ -6,7 +6,7 @@ caffe.proto and forks/*.proto; `extend` adds a user's own fields.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
     return pool
 
 
-@lru_cache(maxsize=None)
+@cache
 def message_class(name: str) -> Any:
     """The class of a message, by its name in the schema: `message_class("LayerParameter")`."""
     try:

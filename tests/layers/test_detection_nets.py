@@ -248,7 +248,8 @@ def test_rfcn_trains_on_hard_examples():
       layer { name: "accuarcy" type: "Accuracy" bottom: "cls_score" bottom: "labels_ohem" top: "accuarcy"
         accuracy_param { ignore_label: -1 } propagate_down: false propagate_down: false }
       layer { name: "loss_bbox" type: "SmoothL1LossOHEM" bottom: "bbox_pred" bottom: "bbox_targets"
-        bottom: "bbox_loss_weights_ohem" top: "loss_bbox" loss_weight: 1 loss_param { normalization: BATCH_SIZE }
+        bottom: "bbox_loss_weights_ohem" top: "loss_bbox" loss_weight: 1
+        loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 128 }
         propagate_down: true propagate_down: false propagate_down: false }""")  # fmt: skip
     labels = train(fed(net), {}, "labels_ohem")
     assert labels.shape[1:] == (1, 1, 1) and (labels >= 0).sum() == 16

@@ -186,6 +186,8 @@ def test_smooth_l1_loss_ohem():
     assert loss.item() == pytest.approx(terms.sum() / 8)
     per_image = layer("SmoothL1LossOHEM", "loss_param { normalization: BATCH_SIZE }", [a.shape] * 3)
     assert per_image.forward(bottoms, [])[0].item() == pytest.approx(terms.sum() / 2)
+    fixed = layer("SmoothL1LossOHEM", "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 5 }", [a.shape] * 3)
+    assert fixed.forward(bottoms, [])[0].item() == pytest.approx(terms.sum() / 5)
     check_gradients("SmoothL1LossOHEM", "", [a.shape] * 3, fixed=[w])
 
 

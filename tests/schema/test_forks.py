@@ -44,6 +44,8 @@ WRITTEN = [
     ("EvalDetection", "eval_detection_param { score_type: MULTIPLY nms: 0.5 biases: 1.08 }"),
     ("Python", "detectnet_groundtruth_param { coverage_type: RECTANGULAR object_class: { src: 1 dst: 0 } }"),
     ("VideoData", "video_data_param { video_type: WEBCAM device_id: 0 skip_frames: 10 }"),
+    ("SmoothL1LossOHEM", "loss_param { normalization: PRE_FIXED pre_fixed_normalizer: 128 }"),
+    ("ReLU", "relu_param { engine: MKL2017 }"),
     ("RBM", "rbm_inner_product_param { connection_layer_param { inner_product_param { num_output: 3 } } }"),
 ]
 
@@ -76,6 +78,13 @@ def test_numbers_of_fork_fields_are_private_and_distinct():
 def test_a_field_that_nobody_knows_is_refused_with_its_place():
     with pytest.raises(SpecError, match=r"net:1:\d+: .*no field 'roi_poling_param', did you mean 'roi_pooling_param'"):
         parse('layer { name: "x" roi_poling_param { pooled_w: 7 } }', "net")
+
+
+def test_a_field_without_effect_is_refused_when_it_would_change_values():
+    text = UNKNOWN.replace("kernel_size: 1", "kernel_size: 1 fuse_type: %s").split("layer {\n")[0]
+    with pytest.raises(SpecError, match=r"net:3:\d+: .*layer 'conv' \(Convolution\): fuse_type is not supported"):
+        Net(lower(parse(text % "FUSED_CONV_RELU", "net")))
+    Net(lower(parse(text % "UNFUSED", "net")))
 
 
 UNKNOWN = """name: "n"
