@@ -167,7 +167,7 @@ class RMSProp(AdaGrad):
     """AdaGrad with a fading memory."""
 
     def fused(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
-        """Adam's kernel long past its start, its first average without memory: the gradient, in the gradient's place."""
+        """Adam's kernel long past its start, its first average without memory: the gradient itself, in its place."""
         kernels._fused_adam_(
             w,
             g,
