@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @opt.device
 @opt.precision
 @click.option("--seed", type=click.IntRange(0), help="The same seed gives the same run, bit for bit, on one machine.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for snapshots, log.jsonl and pictures.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for snapshots, log.jsonl, report.html and pictures.")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a solver field; repeatable.")
 @click.option("--score-every", type=click.IntRange(1), default=None, help="Iterations between segmentation scores.")
 @click.option("--keep", type=click.IntRange(1), help="How many snapshots stay; all unless given.")
@@ -84,7 +84,7 @@ def command(
         )
         if resume:
             run.restore(resume)
-        with events(run, tensorboard), bar(console, run, iterations, run.ranks.writes):
+        with events(run, tensorboard), report(run, out, iterations), bar(console, run, iterations, run.ranks.writes):
             finished = run.solve(signals=True, iterations=iterations)
         if run.ranks.writes:
             summary(run, out)
@@ -105,6 +105,21 @@ def events(run: Solver, folder: Path | None) -> Iterator[None]:
         yield
     finally:
         board.close()
+
+
+@contextmanager
+def report(run: Solver, out: Path | None, iterations: int | None) -> Iterator[None]:
+    """report.html in the output folder, kept up to date while the run goes on."""
+    if out is None or not run.ranks.writes:
+        yield
+        return
+    from netspec.report.live import Report
+
+    page = Report(run, out, iterations).watch()
+    try:
+        yield
+    finally:
+        page.finish()
 
 
 def make_folder(out: Path | None) -> None:

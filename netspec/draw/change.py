@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from netspec.draw.blocks import Flow, block_title
 from netspec.draw.detail import Known, detail
@@ -156,11 +156,16 @@ def told_of(changes: Sequence[Change]) -> Iterator[tuple[str, str, str]]:
         if c.kind == "changed":
             yield field_label(c.field), value(c.old), value(c.new)
         elif c.kind == "rewired":
-            yield "reads", *(", ".join(shown(w.blob) for w in side) or "nothing" for side in (c.old, c.new))
+            yield "reads", names_text(w.blob for w in c.old), names_text(w.blob for w in c.new)
         elif c.kind == "moved":
             yield "place in the file", str(c.old + 1), str(c.new + 1)
         elif c.kind == "tops" and not c.because:
-            yield "tops", *(", ".join(map(shown, side)) for side in (c.old, c.new))
+            yield "tops", names_text(c.old), names_text(c.new)
+
+
+def names_text(names: Iterable[str]) -> str:
+    """Names of blobs."""
+    return ", ".join(map(shown, names)) or "nothing"
 
 
 def change_lines(told: Sequence[tuple[str, str, str]]) -> list[Line]:

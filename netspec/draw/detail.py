@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.ir.canonical import Value
 from netspec.ir.graph import Blob, Graph, LayerSpec
-from netspec.ir.words import dims, number, shown, value
+from netspec.ir.words import dims, field_label, number, shown, value
 
 if TYPE_CHECKING:
     from netspec.passes.summary import Row, Summary
@@ -49,7 +49,7 @@ def detail(graph: Graph, n: int, fields: Mapping[str, Value], known: Known) -> d
         "line": spec.place.loc.line,
         "bottoms": [[shown(b.name), shown(known.makers[b].name)] for b in spec.bottoms],
         "tops": [[shown(t.name), dims(known.shapes[t]) if t in known.shapes else ""] for t in spec.tops],
-        "fields": [[k, value(v)] for k, v in fields.items()],
+        "fields": [[field_label(k), value(v)] for k, v in fields.items()],
         "numbers": numbers(known.rows[n]) if known.rows else [],
         "changes": [],
     }

@@ -25,7 +25,7 @@ MANY = 60
 def html(pictures: Mapping[str, Picture], title: str = "") -> str:
     """A page of one picture, or of several by name, to choose from."""
     script, style = (
-        resources.files(__package__).joinpath(name).read_text("utf-8") for name in ("viewer.js", "viewer.css")
+        resources.files("netspec.draw").joinpath(name).read_text("utf-8") for name in ("viewer.js", "viewer.css")
     )
     data = {
         "title": title or next(iter(pictures.values())).title,

@@ -20,7 +20,6 @@ FINE = 3
 ARROW_TEXT = "→"
 LETTERS = {*map(chr, range(32, 127)), "…", "·"}
 WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
-Draw = ImageDraw.ImageDraw
 
 
 def png(scene: Scene, path: Path, theme: Theme = LIGHT, scale: float = 2.0, palette: bool = False) -> None:
@@ -53,7 +52,7 @@ def paint(scene: Scene, theme: Theme = LIGHT, scale: float = 2.0) -> Image.Image
     return image
 
 
-def rect(draw: Draw, shape: Rect, theme: Theme, scale: float) -> None:
+def rect(draw: ImageDraw.ImageDraw, shape: Rect, theme: Theme, scale: float) -> None:
     fill, line = theme[shape.look]
     box = [v * scale for v in (shape.x, shape.y, shape.x + shape.width, shape.y + shape.height)]
     wide = max(1, round((1.8 if shape.heavy else 1.0) * scale))
@@ -65,7 +64,7 @@ def rect(draw: Draw, shape: Rect, theme: Theme, scale: float) -> None:
     dashed(draw, corners, line, wide, scale)
 
 
-def way(draw: Draw, shape: Way, theme: Theme, scale: float) -> None:
+def way(draw: ImageDraw.ImageDraw, shape: Way, theme: Theme, scale: float) -> None:
     points = [(x * scale, y * scale) for x, y in flattened(shape.steps)]
     wide = max(1, round((1.8 if shape.heavy else 1.2) * scale))
     if shape.dashed:
@@ -74,7 +73,7 @@ def way(draw: Draw, shape: Way, theme: Theme, scale: float) -> None:
         draw.line(points, theme[shape.look][1], wide, joint="curve")
 
 
-def dashed(draw: Draw, points: list[tuple[float, float]], colour: str, wide: int, scale: float) -> None:
+def dashed(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], colour: str, wide: int, scale: float) -> None:
     """A line of dashes of 5 with gaps of 3."""
     along = 0.0
     for (ax, ay), (bx, by) in zip(points, points[1:], strict=False):
@@ -107,13 +106,13 @@ def flattened(steps: tuple[Step, ...]) -> list[tuple[float, float]]:
     return points
 
 
-def head(draw: Draw, shape: Head, theme: Theme, scale: float) -> None:
+def head(draw: ImageDraw.ImageDraw, shape: Head, theme: Theme, scale: float) -> None:
     x, y, back = shape.x, shape.y, ARROW if shape.up else -ARROW
     points = [(x, y), (x - 3.5, y + back), (x + 3.5, y + back)]
     draw.polygon([(a * scale, b * scale) for a, b in points], theme[shape.look][1])
 
 
-def words(draw: Draw, shape: Text, theme: Theme, scale: float) -> None:
+def words(draw: ImageDraw.ImageDraw, shape: Text, theme: Theme, scale: float) -> None:
     size, y = shape.size * scale, shape.y * scale
     pieces = [(piece, style) for run, style in shape.runs for piece in re.split(f"({ARROW_TEXT})", run) if piece]
     x = shape.x * scale
@@ -128,7 +127,9 @@ def words(draw: Draw, shape: Text, theme: Theme, scale: float) -> None:
         x += length(piece, size)
 
 
-def letters(draw: Draw, at: tuple[float, float], piece: str, size: float, colour: str, bold: bool, halo: str) -> None:
+def letters(
+    draw: ImageDraw.ImageDraw, at: tuple[float, float], piece: str, size: float, colour: str, bold: bool, halo: str
+) -> None:
     """A text from its base line on; bold is the text twice, a little apart."""
     font = font_of(piece, size)
     if halo:
@@ -142,7 +143,7 @@ def length(piece: str, size: float) -> float:
     return size if piece == ARROW_TEXT else font_of(piece, size).getlength(piece)
 
 
-def arrow(draw: Draw, x: float, y: float, size: float, colour: str) -> None:
+def arrow(draw: ImageDraw.ImageDraw, x: float, y: float, size: float, colour: str) -> None:
     """An arrow to the right, which the font lacks."""
     middle, end, wing = y - size * 0.32, x + size * 0.9, size * 0.2
     wide = max(1, round(size * 0.09))

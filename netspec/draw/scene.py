@@ -269,7 +269,7 @@ def draw_frame(out: Scene, block: Block, where: Bounds) -> None:
 def draw_closed(out: Scene, block: Block, where: Bounds) -> None:
     """A closed block: a sheet in front of another."""
     x, y, wide, high = where
-    out.shapes += [Rect(x + 4, y - 4, wide, high, "other"), Rect(x, y, wide, high, "other")]
+    out.shapes += [Rect(x + 4, y + 4, wide, high, "other"), Rect(x, y, wide, high, "other")]
     lines = [text(block.title), *(text((line, "dim")) for line in layout.note_lines(block))]
     draw_lines(out, lines, where)
 

@@ -137,7 +137,7 @@
     const block = picture.blocks[node.block], id = `block${node.block}`;
     if (isClosed(node)) {
       const made = group(id, "other", spot, `${block.title}, closed`, layers);
-      made.append(rect(spot, 4, -4), rect(spot));
+      made.append(rect(spot, 4, 4), rect(spot));
       write(made, [[[block.title, ""]], ...block.note.map((line) => [[line, "dim"]])], spot.x, spot.y + sizes.pad + 12);
       return;
     }

@@ -21,23 +21,23 @@ def gallery(net: Net, pair: tuple[Blob, Blob], images: int, mean: Mean = ILSVRC_
 
     None where the net has no image of three channels to show.
     """
-    data = [
-        top
-        for spec, layer in net.bound
-        if layer.is_data or spec.type == "Input"
-        for top in spec.tops
-        if len(net.blob_shapes[top]) == 4 and net.blob_shapes[top][1] == 3
-    ]
-    if not data:
+    data = image_blob(net)
+    if data is None:
         return None
     rows: list[Sequence[Image.Image]] = []
     with torch.inference_mode():
         for _ in range(images):
-            values = net.run((data[0], *pair), {})
+            values = net.run((data, *pair), {})
             prediction = values[pair[0]][0].argmax(0).cpu().numpy()
             label = values[pair[1]][0].cpu().numpy()
-            rows.append(comparison(picture(values[data[0]][0].cpu().numpy(), mean), label, prediction))
+            rows.append(comparison(picture(values[data][0].cpu().numpy(), mean), label, prediction))
     return grid(rows)
+
+
+def image_blob(net: Net) -> Blob | None:
+    """The first blob of three channels that comes from data."""
+    tops = [top for spec, layer in net.bound if layer.is_data or spec.type == "Input" for top in spec.tops]
+    return next((t for t in tops if len(net.blob_shapes[t]) == 4 and net.blob_shapes[t][1] == 3), None)
 
 
 def picture(blob: np.ndarray, mean: Mean) -> np.ndarray:
