@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from netspec.cli import _options as opt
-from netspec.errors import SpecError
+from netspec.errors import Loc, SpecError
 
 
 @click.command(
@@ -34,11 +34,12 @@ def command(
 
     Example: netspec python solve.py 0
     """
+    if not Path(script).is_file():
+        raise SpecError("no such script", Loc(script))
     from netspec.pycaffe import mode
-    from netspec.pycaffe.alias import check_script, run_script
+    from netspec.pycaffe.alias import run_script
     from netspec.pycaffe.misc import init_log
 
-    check_script(script)
     init_log(1 if quiet else 0)
     logging.getLogger("netspec").propagate = False
     mode.set_data(data_root, sample)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-from netspec.errors import SpecError
-from netspec.pycaffe.alias import check_script, run_script
+from netspec.errors import Loc, SpecError
+from netspec.pycaffe.alias import run_script
 from netspec.pycaffe.misc import init_log
 
 
@@ -13,10 +14,8 @@ def main() -> None:
     """Runs the script named on the command line."""
     if len(sys.argv) < 2:
         sys.exit("usage: python -m netspec.pycaffe SCRIPT ARGUMENTS...")
-    try:
-        check_script(sys.argv[1])
-    except SpecError as e:
-        sys.exit(str(e))
+    if not Path(sys.argv[1]).is_file():
+        sys.exit(str(SpecError("no such script", Loc(sys.argv[1]))))
     init_log()
     run_script(sys.argv[1], sys.argv[2:])
 

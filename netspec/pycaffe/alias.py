@@ -13,8 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from netspec.errors import Loc, SpecError
-
 HERE = "netspec.pycaffe"
 NAME = "caffe"
 
@@ -53,12 +51,6 @@ def serve() -> None:
     for name in [n for n in sys.modules if n == NAME or n.startswith(f"{NAME}.")]:
         del sys.modules[name]
     sys.meta_path.insert(0, _Finder())
-
-
-def check_script(script: str) -> None:
-    """Refuses a script that is not there."""
-    if not Path(script).is_file():
-        raise SpecError("no such script", Loc(script))
 
 
 def run_script(script: str, arguments: Sequence[str] = ()) -> None:
