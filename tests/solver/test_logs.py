@@ -71,7 +71,7 @@ I20231105 00:38:02.939831 210 solver.cpp:239] Iteration 10 (-nan iter/s, 0s/10 i
 I20231105 00:38:02.940191 210 sgd_solver.cpp:112] Iteration 10, lr = 0.5
 I20231105 00:38:02.940191 210 solver.cpp:347] Iteration 10, Testing net (#1)
 I20231105 00:38:02.940191 210 solver.cpp:414]     Test net output #0: a = 3 (* 0.5 = 1.5 loss)
-I20231105 00:38:02.940191 210 scoring.py:67]     Test net (#1) loss: pixel_acc = 0.5, mean_acc = 0.25, mean_iu = nan, fw_iu = 1
+I20231105 00:38:02.940191 210 scoring.py:67]     Test net (#1) loss: pixel_acc = 0.5, mean_iu = nan, fw_iu = 1
 I20231105 00:38:02.940191 210 sol"""
 
 
