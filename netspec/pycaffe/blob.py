@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import TensorWeakRef
 
 from netspec.pycaffe.memory import Memory
 from netspec.step import Step
@@ -113,19 +114,27 @@ def flat(value: Tensor) -> Tensor:
 class _Values(Memory):
     """A parameter's values, wherever the net keeps them now."""
 
-    def __init__(self, owner: ParamBlob) -> None:
-        super().__init__(owner.count)
-        self.owner = owner
+    def __init__(self, parameter: nn.Parameter) -> None:
+        super().__init__(parameter.numel())
+        self._parameter = TensorWeakRef(parameter)
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        found: Any = self._parameter()
+        return found
 
     def get(self) -> Tensor:
-        return self.owner.parameter.detach().view(-1)
+        return self.parameter.detach().view(-1)
 
     def tensor(self, device: torch.device) -> Tensor:
-        values = self.get()
-        if self._handed_out and self._host is not None and not values.is_cpu:
-            values.copy_(self._host)
+        self.sync()
+        return self.get()
+
+    def sync(self) -> None:
+        """Brings what was written into the array to the net."""
+        if self._handed_out and self._host is not None:
+            self.get().copy_(self._host)
         self._handed_out = False
-        return values
 
     def set(self, values: Tensor) -> None:
         self._handed_out = False
@@ -133,33 +142,53 @@ class _Values(Memory):
 
 
 class _Gradient(_Values):
-    """A parameter's gradient; zeros until there is one."""
+    """A parameter's gradient; zeros until there is one. A new one makes what was written into an older one past."""
+
+    _of: TensorWeakRef | None = None
 
     def get(self) -> Tensor:
-        parameter = self.owner.parameter
+        parameter = self.parameter
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
+        if self._of is None or self._of() is not parameter.grad:
+            self._handed_out = False
+            self._of = TensorWeakRef(parameter.grad)
         return parameter.grad.view(-1)
+
+    def sync(self) -> None:
+        if self.parameter.grad is not None:
+            self.get()
+            super().sync()
+        self._handed_out = False
 
 
 class ParamBlob(Blob):
-    """A parameter blob: the net's own parameter and its gradient, by any shape of as many values."""
+    """A parameter blob: the net's own parameter and its gradient, by any shape of as many values.
+
+    The arrays belong to the parameter, so that nets which share it see the same.
+    """
 
     def __init__(self, step: Step, index: int) -> None:
         self.step, self.index = step, index
-        super().__init__(step.shapes[index])
-        self._data, self._diff = _Values(self), _Gradient(self)
+        self._shape = tuple(step.shapes[index])
 
     @property
     def parameter(self) -> nn.Parameter:
         blobs: Any = self.step.blobs
         return blobs.blobs()[self.index]
 
+    @property
+    def _data(self) -> _Values:
+        return memories(self.parameter)[0]
+
+    @property
+    def _diff(self) -> _Gradient:
+        return memories(self.parameter)[1]
+
     def sync(self) -> None:
         """Brings what a script wrote into the arrays to the net."""
-        self._data.tensor(self.parameter.device)
-        if self.parameter.grad is not None:
-            self._diff.tensor(self.parameter.device)
+        self._data.sync()
+        self._diff.sync()
 
     def clear_diff(self) -> None:
         """The gradient is zero, where there is one."""
@@ -177,3 +206,11 @@ class ParamBlob(Blob):
             self.parameter.data = torch.zeros(shape, device=self.parameter.device)
             self.parameter.grad = None
         self._shape = shape
+
+
+def memories(parameter: nn.Parameter) -> tuple[_Values, _Gradient]:
+    """The arrays of a parameter's values and gradient."""
+    known = vars(parameter)
+    if "pycaffe" not in known:
+        known["pycaffe"] = (_Values(parameter), _Gradient(parameter))
+    return known["pycaffe"]

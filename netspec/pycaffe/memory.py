@@ -47,10 +47,7 @@ class Memory:
         """The flat values as an array; what is written into it reaches the net."""
         held = self.held()
         values = self.get()
-        if values.is_cpu:
-            host = values
-        else:
-            host = self._fetch(values)
+        host = values if on_host(values) else self._fetch(values)
         if held is not None and held.ctypes.data == host.data_ptr():
             return held
         array = host.numpy()
@@ -81,7 +78,7 @@ class Memory:
         mine = self._tensor
         if mine is not None and mine.data_ptr() == values.data_ptr() and mine.device == values.device:
             return
-        held = self.held() is not None and mine is not None and mine.is_cpu and not self.shared
+        held = self.held() is not None and mine is not None and on_host(mine) and not self.shared
         if held and mine is not None and mine.numel() == values.numel():
             mine.copy_(values)
         else:
@@ -99,3 +96,8 @@ class Memory:
         """Lets go of values nobody holds."""
         if self.held() is None:
             self._tensor, self._handed_out, self.shared = None, False, False
+
+
+def on_host(tensor: Tensor) -> bool:
+    """Whether an array can lie where the tensor does."""
+    return tensor.is_cpu
