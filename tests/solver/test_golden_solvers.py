@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -38,8 +39,8 @@ class Case:
                         h5[key[len(start) :]] = value.reshape(-1, *value.shape[2:]).astype("f4")
             Path(f"{source}.txt").write_text(f"{source}.h5\n")
 
-    def solver(self) -> Solver:
-        self.core = Solver("solver.prototxt", feed=self.feed if self.meta["feed"] == "input" else None)
+    def solver(self, **given: Any) -> Solver:
+        self.core = Solver("solver.prototxt", feed=self.feed if self.meta["feed"] == "input" else None, **given)
         with torch.no_grad():
             for key in self.z:
                 if key.startswith("init."):
