@@ -40,6 +40,9 @@ format: install
 nets: install
 	$(BIN)/python tools/make_nets.py
 
+docs: install
+	$(BIN)/python tools/make_docs.py
+
 bench: install
 	$(BIN)/python tools/bench.py
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @opt.device
 @opt.precision
 @click.option("--seed", type=click.IntRange(0), help="The same seed gives the same run, bit for bit, on one machine.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for snapshots, log.jsonl, report.html and pictures.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for snapshots, log.jsonl, report.html, pictures.")
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a solver field; repeatable.")
 @click.option("--score-every", type=click.IntRange(1), default=None, help="Iterations between segmentation scores.")
 @click.option("--keep", type=click.IntRange(1), help="How many snapshots stay; all unless given.")

@@ -187,7 +187,7 @@ def ports(plan: Plan) -> None:
     for n, values in leaving.items():
         groups = list(values.values())
         wanted = [nearest([toward(plan, r) for r in group], plan.x[n]) for group in groups]
-        room = max([PORT, *(width(r.shape, LABEL) + 10 for r in plan.routes if r.source == n)])
+        room = max([PORT, *(width(r.shape, LABEL) + 4 for r in plan.routes if r.source == n)])
         for group, x in zip(groups, apart(plan, n, wanted, room), strict=True):
             for route in group:
                 route.start = x

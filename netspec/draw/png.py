@@ -23,10 +23,10 @@ WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf
 
 
 def png(scene: Scene, path: Path, theme: Theme = LIGHT, scale: float = 2.0, palette: bool = False) -> None:
-    """Writes the picture, `scale` pixels for one of the scene; with `palette` in 64 colours, which is smaller."""
+    """Writes the picture, `scale` pixels for one of the scene; with `palette` in 256 colours, which is smaller."""
     image = paint(scene, theme, scale)
     if palette:
-        image = image.quantize(64, dither=Image.Dither.NONE)
+        image = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     image.save(path, format="PNG", optimize=True)
 
 

@@ -15,7 +15,7 @@ from netspec.draw.picture import Block, Box, Line, Picture, text
 from netspec.draw.theme import HEADING, LABEL, LINE, SMALL, STATUSES, TITLE, WORDS, width
 
 MARGIN, BETWEEN, LANE, TURN = 28.0, 44.0, 9.0, 7.0
-ARROW, RADIUS = 6.0, 6.0
+ARROW, RADIUS, SHEET = 6.0, 6.0, 4.0
 # What a picture's width should be to its height, when it is cut, and from which height on it is.
 ASPECT, TALL = 1.7, 900.0
 # A wire that passes a cut costs as much as so many pixels of a column's height.
@@ -237,7 +237,8 @@ def draw_plan(out: Scene, picture: Picture, plan: Plan, paper: _Paper) -> None:
         if route.shape:
             x, y, _, high = where[route.source]
             at = x + route.start - plan.x[route.source] + plan.nodes[route.source].width / 2 + 5
-            out.shapes.append(Text(at, y + high + 12, text((route.shape, "dim")), LABEL, halo=True))
+            sheet = SHEET if plan.nodes[route.source].block >= 0 and not plan.nodes[route.source].plan else 0
+            out.shapes.append(Text(at, y + high + sheet + 12, text((route.shape, "dim")), LABEL, halo=True))
 
 
 Bounds = tuple[float, float, float, float]
@@ -269,7 +270,7 @@ def draw_frame(out: Scene, block: Block, where: Bounds) -> None:
 def draw_closed(out: Scene, block: Block, where: Bounds) -> None:
     """A closed block: a sheet in front of another."""
     x, y, wide, high = where
-    out.shapes += [Rect(x + 4, y + 4, wide, high, "other"), Rect(x, y, wide, high, "other")]
+    out.shapes += [Rect(x + SHEET, y + SHEET, wide, high, "other"), Rect(x, y, wide, high, "other")]
     lines = [text(block.title), *(text((line, "dim")) for line in layout.note_lines(block))]
     draw_lines(out, lines, where)
 

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const SVG = "http://www.w3.org/2000/svg", ARROW = 6, { sizes } = data;
+  const SVG = "http://www.w3.org/2000/svg", ARROW = 6, SHEET = 4, { sizes } = data;
   const state = { picture: 0, closed: new Set(), chosen: -1, hits: [], hit: -1, x: 0, y: 0, zoom: 1 };
   let picture, where, wires, extent, moved = false;
 
@@ -94,7 +94,7 @@
     }
     wires.push({ ends, parts });
     if (route.shape) {
-      const at = { x: dx + route.a + 5, y: begin + 12, class: "shape", "font-size": sizes.label };
+      const at = { x: dx + route.a + 5, y: begin + 12 + (isClosed(from) ? SHEET : 0), class: "shape", "font-size": sizes.label };
       layers.words.append(shape("text", at, route.shape));
     }
   }
@@ -137,7 +137,7 @@
     const block = picture.blocks[node.block], id = `block${node.block}`;
     if (isClosed(node)) {
       const made = group(id, "other", spot, `${block.title}, closed`, layers);
-      made.append(rect(spot, 4, 4), rect(spot));
+      made.append(rect(spot, SHEET, SHEET), rect(spot));
       write(made, [[[block.title, ""]], ...block.note.map((line) => [[line, "dim"]])], spot.x, spot.y + sizes.pad + 12);
       return;
     }

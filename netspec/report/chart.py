@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from netspec.draw.theme import width
+
 WIDTH, HEIGHT = 560, 230
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 26, 30
 MOST = 500
@@ -119,13 +121,13 @@ def curve(series: Series, n: int, x_axis: Axis, y_axis: Axis) -> str:
 def key(series: Sequence[Series]) -> list[str]:
     """Names and last values, on the right above."""
     out = []
-    x = WIDTH - RIGHT
+    x = float(WIDTH - RIGHT)
     for n, s in reversed(list(enumerate(series))):
         words = f"{s.name} {short(s.points[-1][1])}"
-        out.append(f'<text x="{x}" y="14" class="key end">{escape(words)}</text>')
-        x -= 6.1 * len(words) + 6
+        out.append(f'<text x="{x:.1f}" y="14" class="key end">{escape(words)}</text>')
+        x -= width(words, 11) + 8
         out.append(f'<circle class="s{n}{" faint" if s.faint else ""}" cx="{x:.1f}" cy="10.5" r="4"/>')
-        x -= 14
+        x -= 13
     return out
 
 

@@ -103,7 +103,7 @@ class Report:
             samples=self.samples,
             sampled_at=self.sampled_at,
             net=self.net,
-            notes=speed(records, self.last),
+            notes=speed(records, self.last) if state == "running" else {},
         )
 
 
