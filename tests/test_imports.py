@@ -23,7 +23,7 @@ RANKS = [
     ("layers",),
     ("passes",),
     ("net", "weights", "draw"),
-    ("solver", "segmentation", "check", "report"),
+    ("solver", "segmentation", "check", "report", "export"),
     ("pycaffe",),
     ("cli", "__main__"),
 ]
@@ -33,7 +33,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 def rank(part: str) -> int:
     """A module beside net.py that is not named stands with it."""
-    beside = RANKS.index(("net", "weights"))
+    beside = next(n for n, parts in enumerate(RANKS) if "net" in parts)
     return next((n for n, parts in enumerate(RANKS) if part in parts), beside if (ROOT / f"{part}.py").exists() else -1)
 
 
