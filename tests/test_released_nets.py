@@ -97,9 +97,9 @@ def test_solver_equals_the_published(path: str) -> None:
 @pytest.mark.parametrize("file", sorted(SOLVERS.rglob("*.prototxt")), ids=lambda f: f.relative_to(SOLVERS).as_posix())
 def test_solver_finds_its_nets(file: Path) -> None:
     solver = text.read(file, "SolverParameter").message
-    for path in (solver.train_net, *solver.test_net):
+    for path in (solver.net,) if solver.HasField("net") else (solver.train_net, *solver.test_net):
         assert (file.parent / path).is_file(), path
-    assert solver.lr_policy == "fixed"
+    assert solver.lr_policy == ("inv" if file.stem == "lenet" else "fixed")
 
 
 @pytest.mark.parametrize("name", PAPER)

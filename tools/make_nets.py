@@ -251,14 +251,18 @@ CAFFENET = (
 )
 
 
-def caffenet_pool5(net: Builder, x: str, settings: Callable[[int, dict[str, int]], dict[str, Any]]) -> str:
+def caffenet_pool5(
+    net: Builder, x: str, settings: Callable[[int, dict[str, int]], dict[str, Any]], norm_first: bool = False
+) -> str:
     """The five convolutions; `settings(number, window)` gives what is written of each."""
     for number, width, kernel, pad, stride, group in CAFFENET:
         window = {"pad": pad, "kernel_size": kernel, "stride": stride, "group": group}
         x = conv_relu(net, f"conv{number}", f"relu{number}", x, width, **settings(number, window))
+        if number in (1, 2) and norm_first:
+            x = net.layer("LRN", f"norm{number}", x, **LRN)
         if number in (1, 2, 5):
             x = net.layer("Pooling", f"pool{number}", x, pool="MAX", kernel_size=3, stride=2)
-        if number in (1, 2):
+        if number in (1, 2) and not norm_first:
             x = net.layer("LRN", f"norm{number}", x, **LRN)
     return x
 
@@ -321,25 +325,54 @@ def gaussian(std: float, bias: float) -> dict[str, Any]:
     }
 
 
+def alexnet_data(net: Builder, deploy: bool) -> None:
+    if deploy:
+        net.input("data", data=(10, 3, 227, 227))
+        return
+    ilsvrc_data(net, 227, (256, 50), {"mean_file": "../../data/ilsvrc12/imagenet_mean.binaryproto"}, False)
+
+
+def alexnet_fc7(net: Builder, learning: Callable[[float, bool], dict[str, Any]], norm_first: bool = False) -> str:
+    """CaffeNet's or AlexNet's trunk; `learning(std, shifted)` gives param and fillers, shifted where biases are."""
+    x = caffenet_pool5(net, "data", lambda n, window: given(window) | learning(0.01, n in (2, 4, 5)), norm_first)
+    for name in ("6", "7"):
+        x = net.layer("InnerProduct", f"fc{name}", x, num_output=4096, **learning(0.005, True))
+        x = net.layer("ReLU", f"relu{name}", x, in_place=True)
+        x = dropout(net, f"drop{name}", x)
+    return x
+
+
 def caffenet(deploy: bool = False) -> Builder:
     """AlexNet with pooling before normalisation."""
     net = Builder("CaffeNet")
-    if deploy:
-        net.input("data", data=(10, 3, 227, 227))
-    else:
-        mean = {"mean_file": "../../data/ilsvrc12/imagenet_mean.binaryproto"}
-        ilsvrc_data(net, 227, (256, 50), mean, False)
+    alexnet_data(net, deploy)
 
-    def learning(std: float, bias: float) -> dict[str, Any]:
-        return {} if deploy else {"param": LEARNED, **gaussian(std, bias)}
+    def learning(std: float, shifted: bool) -> dict[str, Any]:
+        return {} if deploy else {"param": LEARNED, **gaussian(std, int(shifted))}
 
-    x = caffenet_pool5(net, "data", lambda n, window: given(window) | learning(0.01, 1 if n in (2, 4, 5) else 0))
-    for name in ("6", "7"):
-        x = net.layer("InnerProduct", f"fc{name}", x, num_output=4096, **learning(0.005, 1))
-        x = net.layer("ReLU", f"relu{name}", x, in_place=True)
-        x = dropout(net, f"drop{name}", x)
-    x = net.layer("InnerProduct", "fc8", x, num_output=1000, **learning(0.01, 0))
+    x = alexnet_fc7(net, learning)
+    x = net.layer("InnerProduct", "fc8", x, num_output=1000, **learning(0.01, False))
     return classify(net, x, deploy)
+
+
+def alexnet(deploy: bool = False) -> Builder:
+    net = Builder("AlexNet")
+    alexnet_data(net, deploy)
+
+    def learning(std: float, shifted: bool) -> dict[str, Any]:
+        return {"param": LEARNED, **({} if deploy else gaussian(std, 0.1 if shifted else 0))}
+
+    x = alexnet_fc7(net, learning, norm_first=True)
+    x = net.layer("InnerProduct", "fc8", x, num_output=1000, **learning(0.01, False))
+    return classify(net, x, deploy)
+
+
+def rcnn() -> Builder:
+    """CaffeNet on image regions, scored by one linear classifier for each of ILSVRC 2013's 200 classes."""
+    net = Builder("R-CNN-ilsvrc13")
+    alexnet_data(net, deploy=True)
+    net.layer("InnerProduct", "fc-rcnn", alexnet_fc7(net, lambda std, shifted: {}), num_output=200)
+    return net
 
 
 def vgg16(form: str) -> Builder:
@@ -478,6 +511,200 @@ def voc_fcn_googlenet(split: Split, weight: float | None = None) -> Builder:
     return net
 
 
+# --- small reference nets ---------------------------------------------------------------------------------------------
+
+PIXEL = 1 / 256
+TWICE = [{"lr_mult": 1}, {"lr_mult": 2}]
+
+
+def databases(
+    net: Builder,
+    name: str,
+    tops: Sequence[str],
+    folder: str,
+    parts: Sequence[tuple[dict[str, Any], str, int]],
+    **t: Any,
+) -> None:
+    """Data layers that read `folder/part`, one for each `(include, part, batch)`; keywords are transform_param's."""
+    for include, part, batch in parts:
+        data = {"source": f"../../data/{folder}/{part}", "batch_size": batch, "backend": "LMDB"}
+        net.layer("Data", name, tops=tops, include=include, transform_param=t, data_param=data)
+
+
+def phases(train: str, test: str, batches: tuple[int, int]) -> list[tuple[dict[str, Any], str, int]]:
+    return [({"phase": "TRAIN"}, train, batches[0]), ({"phase": "TEST"}, test, batches[1])]
+
+
+def lenet_trunk(
+    net: Builder, x: str, suffix: str = "", param: Callable[[str], list[dict[str, Any]]] = lambda name: TWICE
+) -> str:
+    """Two convolutions and two fully connected layers; `param(name)` gives those of a layer."""
+    fillers = {"weight_filler": {"type": "xavier"}, "bias_filler": {"type": "constant"}}
+    for n, width in ((1, 20), (2, 50)):
+        shape = {"num_output": width, "kernel_size": 5, "stride": 1}
+        x = net.layer("Convolution", f"conv{n}{suffix}", x, param=param(f"conv{n}"), **shape, **fillers)
+        x = net.layer("Pooling", f"pool{n}{suffix}", x, pool="MAX", kernel_size=2, stride=2)
+    x = net.layer("InnerProduct", f"ip1{suffix}", x, param=param("ip1"), num_output=500, **fillers)
+    x = net.layer("ReLU", f"relu1{suffix}", x, in_place=True)
+    return net.layer("InnerProduct", f"ip2{suffix}", x, param=param("ip2"), num_output=10, **fillers)
+
+
+def lenet(deploy: bool = False) -> Builder:
+    net = Builder("LeNet")
+    if deploy:
+        net.input("data", data=(64, 1, 28, 28))
+    else:
+        parts = phases("mnist_train_lmdb", "mnist_test_lmdb", (64, 100))
+        databases(net, "mnist", ["data", "label"], "mnist", parts, scale=PIXEL)
+    return classify(net, lenet_trunk(net, "data"), deploy)
+
+
+def siamese(deploy: bool = False) -> Builder:
+    """LeNet with two numbers as its top. Training runs it twice, with the same parameters, on the halves of a pair."""
+    net = Builder("mnist_siamese" if deploy else "mnist_siamese_train_test")
+    fillers = {"weight_filler": {"type": "xavier"}, "bias_filler": {"type": "constant"}}
+
+    def shared(name: str) -> list[dict[str, Any]]:
+        return TWICE if deploy else [{"name": f"{name}_w", "lr_mult": 1}, {"name": f"{name}_b", "lr_mult": 2}]
+
+    def features(x: str, suffix: str = "") -> str:
+        x = lenet_trunk(net, x, suffix, shared)
+        return net.layer("InnerProduct", f"feat{suffix}", x, param=shared("feat"), num_output=2, **fillers)
+
+    if deploy:
+        features(*net.input("data", data=(10000, 1, 28, 28)))
+        return net
+    parts = phases("mnist_siamese_train_lmdb", "mnist_siamese_test_lmdb", (64, 100))
+    databases(net, "pair_data", ["pair_data", "sim"], "mnist", parts, scale=PIXEL)
+    net.layer("Slice", "slice_pair", "pair_data", tops=["data", "data_p"], axis=1, slice_point=1)
+    net.layer("ContrastiveLoss", "loss", features("data"), features("data_p", "_p"), "sim", margin=1)
+    return net
+
+
+def autoencoder() -> Builder:
+    """784 values in 30 and back; only the cross entropy is minimised."""
+    net = Builder("MNISTAutoencoder")
+    parts = [
+        ({"phase": "TRAIN"}, "mnist_train_lmdb", 100),
+        ({"phase": "TEST", "stage": "test-on-train"}, "mnist_train_lmdb", 100),
+        ({"phase": "TEST", "stage": "test-on-test"}, "mnist_test_lmdb", 100),
+    ]
+    databases(net, "data", ["data"], "mnist", parts, scale=0.0039215684)
+    net.layer("Flatten", "flatdata", "data")
+    fillers = {
+        "weight_filler": {"type": "gaussian", "std": 1, "sparse": 15},
+        "bias_filler": {"type": "constant", "value": 0},
+    }
+    learned = [{"lr_mult": 1, "decay_mult": 1}, {"lr_mult": 1, "decay_mult": 0}]
+    x = "data"
+    widths = {"encode1": 1000, "encode2": 500, "encode3": 250, "encode4": 30}
+    widths |= {"decode4": 250, "decode3": 500, "decode2": 1000, "decode1": 784}
+    for name, width in widths.items():
+        x = net.layer("InnerProduct", name, x, param=learned, num_output=width, **fillers)
+        if name not in ("encode4", "decode1"):
+            x = net.layer("Sigmoid", f"{name}neuron", x)
+    net.layer("SigmoidCrossEntropyLoss", "loss", x, "flatdata", tops=["cross_entropy_loss"], loss_weight=1)
+    x = net.layer("Sigmoid", "decode1neuron", x)
+    net.layer("EuclideanLoss", "loss", x, "flatdata", tops=["l2_error"], loss_weight=0)
+    return net
+
+
+def cifar10(full: bool, deploy: bool = False) -> Builder:
+    """Three convolutions of 5 x 5; `full` normalises between them, quick has a fully connected layer more."""
+    kind = "full" if full else "quick"
+    net = Builder(f"CIFAR10_{kind}_{'deploy' if full else 'test'}" if deploy else f"CIFAR10_{kind}")
+    if deploy:
+        net.input("data", data=(1, 3, 32, 32))
+    else:
+        parts = phases("cifar10_train_lmdb", "cifar10_test_lmdb", (100, 100))
+        databases(net, "cifar", ["data", "label"], "cifar10", parts, mean_file="../../data/cifar10/mean.binaryproto")
+
+    def fillers(std: float) -> dict[str, Any]:
+        gauss = {"weight_filler": {"type": "gaussian", "std": std}, "bias_filler": {"type": "constant"}}
+        return {} if deploy else gauss
+
+    x = "data"
+    for n, width, std in ((1, 32, 1e-4), (2, 32, 0.01), (3, 64, 0.01)):
+        param = None if full and n == 3 else TWICE
+        window = {"pad": 2, "kernel_size": 5, "stride": 1}
+        x = net.layer("Convolution", f"conv{n}", x, param=param, num_output=width, **window, **fillers(std))
+        x = pool_and_relu(net, n, x)
+        if full and n < 3:
+            norm = {"local_size": 3, "alpha": 5e-5, "beta": 0.75, "norm_region": "WITHIN_CHANNEL"}
+            x = net.layer("LRN", f"norm{n}", x, **norm)
+    if full:
+        strong = [{"lr_mult": 1, "decay_mult": 250}, {"lr_mult": 2, "decay_mult": 0}]
+        x = net.layer("InnerProduct", "ip1", x, param=strong, num_output=10, **fillers(0.01))
+    else:
+        for n, width in ((1, 64), (2, 10)):
+            x = net.layer("InnerProduct", f"ip{n}", x, param=TWICE, num_output=width, **fillers(0.1))
+    return classify(net, x, deploy)
+
+
+def pool_and_relu(net: Builder, n: int, x: str) -> str:
+    """The first stage takes maxima before the ReLU, the others means after it."""
+    steps = [
+        lambda x: net.layer("Pooling", f"pool{n}", x, pool="MAX" if n == 1 else "AVE", kernel_size=3, stride=2),
+        lambda x: net.layer("ReLU", f"relu{n}", x, in_place=True),
+    ]
+    for step in steps if n == 1 else reversed(steps):
+        x = step(x)
+    return x
+
+
+# --- ResNet-50 --------------------------------------------------------------------------------------------------------
+
+
+class ResNet50:
+    """Blocks of three convolutions beside a shortcut, by the names of the published net."""
+
+    def __init__(self, net: Builder, deploy: bool) -> None:
+        self.net, self.deploy = net, deploy
+
+    def conv(self, name: str, x: str, width: int, kernel: int, stride: int = 1, bias: bool = False) -> str:
+        """A convolution, then its batch normalisation with a learned scale and shift, both in place."""
+        stem = name.removeprefix("res") if name.startswith("res") else f"_{name}"
+        filler = {} if self.deploy else {"weight_filler": MSRA}
+        window = {"kernel_size": kernel, "pad": kernel // 2, "stride": stride}
+        bias_term = {} if bias else {"bias_term": False}
+        x = self.net.layer("Convolution", name, x, num_output=width, **window, **bias_term, **filler)
+        stored = {"use_global_stats": True} if self.deploy else {}
+        x = self.net.layer("BatchNorm", f"bn{stem}", x, in_place=True, **stored)
+        return self.net.layer("Scale", f"scale{stem}", x, in_place=True, bias_term=True)
+
+    def block(self, name: str, x: str, width: int, stride: int, project: bool) -> str:
+        """1 x 1, 3 x 3, 1 x 1 to four times the width, added to the shortcut (itself projected in a stage's first)."""
+        net = self.net
+        shortcut = self.conv(f"{name}_branch1", x, 4 * width, 1, stride) if project else x
+        for part, out, kernel in (("a", width, 1), ("b", width, 3)):
+            x = self.conv(f"{name}_branch2{part}", x, out, kernel, stride if part == "a" else 1)
+            x = net.layer("ReLU", f"{name}_branch2{part}_relu", x, in_place=True)
+        x = self.conv(f"{name}_branch2c", x, 4 * width, 1)
+        x = net.layer("Eltwise", name, shortcut, x)
+        return net.layer("ReLU", f"{name}_relu", x, in_place=True)
+
+    def trunk(self, x: str) -> str:
+        x = self.conv("conv1", x, 64, 7, 2, bias=True)
+        x = self.net.layer("ReLU", "conv1_relu", x, in_place=True)
+        x = self.net.layer("Pooling", "pool1", x, pool="MAX", kernel_size=3, stride=2)
+        for stage, depth in ((2, 3), (3, 4), (4, 6), (5, 3)):
+            for i in range(depth):
+                stride = 2 if stage > 2 and i == 0 else 1
+                x = self.block(f"res{stage}{'abcdef'[i]}", x, 16 * 2**stage, stride, i == 0)
+        return self.net.layer("Pooling", "pool5", x, pool="AVE", kernel_size=7, stride=1)
+
+
+def resnet50(deploy: bool = False) -> Builder:
+    net = Builder("ResNet-50")
+    if deploy:
+        net.input("data", data=(1, 3, 224, 224))
+    else:
+        ilsvrc_data(net, 224, (32, 25), {"mean_value": [104, 117, 123]}, False)
+    filler = {} if deploy else {"weight_filler": MSRA}
+    x = ResNet50(net, deploy).trunk("data")
+    return classify(net, net.layer("InnerProduct", "fc1000", x, num_output=1000, **filler), deploy)
+
+
 # --- examples: small FCN-8s that learn from random weights ------------------------------------------------------------
 
 SLIM_WIDTHS = (8, 16, 32, 64, 64)
@@ -552,7 +779,8 @@ def other_fcns() -> Iterator[Net]:
 
 
 def base_nets() -> Iterator[Net]:
-    for name, make in (("caffenet", caffenet), ("googlenet", googlenet)):
+    ilsvrc = {"caffenet": caffenet, "alexnet": alexnet, "googlenet": googlenet, "resnet50": resnet50}
+    for name, make in ilsvrc.items():
         yield f"{name}/train_val", "A classifier for ILSVRC 2012: both phases", make
         yield f"{name}/deploy", "A classifier for ILSVRC 2012: probabilities for images", partial(make, deploy=True)
     for form, part in (
@@ -561,6 +789,20 @@ def base_nets() -> Iterator[Net]:
         ("fullconv", "its classifier as convolutions, for images of any size"),
     ):
         yield f"vgg16/{form}", f"VGG16 for ILSVRC: {part}", partial(vgg16, form)
+
+
+def small_nets() -> Iterator[Net]:
+    digits, colours = "A classifier for MNIST's digits", "A classifier for CIFAR-10"
+    for name, title, make in (
+        ("lenet", digits, lenet),
+        ("siamese", "MNIST's digits in a plane, alike ones side by side", siamese),
+        ("cifar10-quick", colours, partial(cifar10, False)),
+        ("cifar10-full", colours, partial(cifar10, True)),
+    ):
+        yield f"{name}/train_test", f"{title}: both phases", make
+        yield f"{name}/deploy", f"{title}: the net alone", partial(make, deploy=True)
+    yield "autoencoder/train_test", "MNIST's digits in 30 numbers and back: both phases", autoencoder
+    yield "rcnn/deploy", "R-CNN for ILSVRC 2013: scores for image regions", rcnn
 
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -580,7 +822,7 @@ def examples() -> Iterator[Net]:
 
 def nets() -> Iterator[tuple[str, str]]:
     """Every net as `(path below prototxt/, text)`."""
-    for group in (voc_nets, other_fcns, base_nets, examples):
+    for group in (voc_nets, other_fcns, base_nets, small_nets, examples):
         for path, comment, make in group():
             yield f"{path}.prototxt", f"{HEADER}# {comment}.\n{make()}"
 

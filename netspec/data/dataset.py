@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from netspec.data.classes import VOID
+from netspec.data.paths import under
 from netspec.errors import SpecError, suggestion
 
 Mean = tuple[float, float, float]
@@ -132,12 +133,7 @@ def _candidates(path: str, root: Path | None, folder: Path | None) -> Iterable[P
         yield (folder or Path()) / plain
         yield plain
         return
-    parts = list(plain.parts)
-    yield root / plain
-    while parts and parts[0] in ("..", "."):
-        parts.pop(0)
-    yield root.joinpath(*parts)
-    yield root.joinpath(*parts[1 if parts[:1] == ["data"] else 0 :])
+    yield from under(root, plain)
 
 
 def reading(path: Path, read: Callable[[], Any]) -> Any:

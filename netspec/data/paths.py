@@ -1,4 +1,8 @@
-"""Where a net's files lie: as written from the current folder, then from the net's folder, then from the data root."""
+"""Where a net's files lie: as written from the current folder, then from the net's folder, then from the data root.
+
+Published nets say `../../data/x` or `data/x` for a folder x of the data, so under the data root `data/x` and `x` count
+for it too.
+"""
 
 from __future__ import annotations
 
@@ -40,4 +44,16 @@ class Places:
     def _candidates(self, path: str) -> list[Path]:
         if "\0" in path:
             raise SpecError(f"file name {path!r} holds a zero byte")
-        return [Path(path), *(start / path for start in (self.folder, self.root) if start is not None)]
+        near = [Path(path), *([self.folder / path] if self.folder else [])]
+        return near if self.root is None else [*near, *under(self.root, path)]
+
+
+def under(root: Path, path: str | Path) -> list[Path]:
+    """What a relative path of a net may mean below the data root; an absolute one means itself."""
+    plain = Path(path)
+    if plain.is_absolute():
+        return [plain]
+    parts = list(plain.parts)
+    while parts and parts[0] in ("..", "."):
+        parts.pop(0)
+    return [root / plain, root.joinpath(*parts), root.joinpath(*parts[1 if parts[:1] == ["data"] else 0 :])]
