@@ -131,7 +131,7 @@ def test_html_escapes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Non
     (tmp_path / "net").write_text(Path(FCN8).read_text().replace('"fc7"', '"<script>"'))
     out(capsys, FCN8, str(tmp_path / "net"), "--html", str(tmp_path / "page.html"))
     page = (tmp_path / "page.html").read_text()
-    assert "&lt;script&gt;" in page and "<script>" not in page and page.startswith("<!DOCTYPE html>")
+    assert r"\u003cscript>" in page and "<script>" not in page and page.startswith("<!DOCTYPE html>")
 
 
 def test_names_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
