@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nets import input, ip, layer, read
+from pass_nets import input, ip, layer, read
 
 from netspec.passes.insert_splits import insert_splits
 

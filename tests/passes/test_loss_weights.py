@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from nets import input, ip, layer, read, tables
+from pass_nets import input, ip, layer, read, tables
 
 from netspec.errors import SpecError
 from netspec.passes.bind import bind

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from nets import input, ip, layer, tables
+from pass_nets import input, ip, layer, tables
 
 from netspec.errors import SpecError
 

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from nets import DRAWN, NET, SEGMENT, DrawnSource, everything, solver
+from solver_nets import DRAWN, NET, SEGMENT, DrawnSource, everything, solver
 
 from netspec.solver.interpolation import kernel
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from nets import everything, write
+from solver_nets import everything, write
 
 from netspec.solver import Solver
 
@@ -21,7 +21,7 @@ import numpy as np, torch, torch.distributed as dist
 torch.set_num_threads(1)
 os.environ.update(RANK=sys.argv[1], WORLD_SIZE="{world}", MASTER_ADDR="127.0.0.1", MASTER_PORT="{port}")
 from netspec.solver.parallel import joined
-from nets import Solver, everything
+from solver_nets import Solver, everything
 peers = joined("cpu")
 peers.__enter__()
 s = Solver({solver!r}, overrides={overrides!r})

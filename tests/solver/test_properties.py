@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import MOMENTUM, everything, same, solver, write
+from solver_nets import MOMENTUM, everything, same, solver, write
 
 from netspec.solver import Solver
 

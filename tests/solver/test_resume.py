@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nets import MOMENTUM, everything, same, write
+from solver_nets import MOMENTUM, everything, same, write
 
 from netspec import weights
 from netspec.errors import SpecError
@@ -29,7 +29,7 @@ import logging, sys
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
-from nets import Solver
+from solver_nets import Solver
 s = Solver({solver!r})
 if s.snapshots.newest():
     s.restore("latest")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nets import NET, SEGMENT, everything, solver, write
+from solver_nets import NET, SEGMENT, everything, solver, write
 
 from netspec.errors import SpecError
 from netspec.solver import Solver
