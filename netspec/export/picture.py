@@ -13,6 +13,19 @@ import numpy as np
 from netspec.errors import SpecError
 from netspec.export.nodes import Nodes
 from netspec.export.plan import Plan
+from netspec.ir.graph import Graph
+from netspec.passes.data_to_input import brings_data
+from netspec.segmentation.infer import ILSVRC_MEAN
+
+
+def declared(graph: Graph | None) -> tuple[np.ndarray, float]:
+    """Mean (B, G, R) and scale of the first data layer that has them, else those of ImageNet and 1."""
+    for spec in graph.layers if graph else ():
+        p = spec.proto.transform_param
+        if brings_data(spec) and (p.mean_value or p.HasField("scale")):
+            values = list(p.mean_value) or [0.0]
+            return np.array(values * 3 if len(values) == 1 else values, np.float32), p.scale
+    return np.array(ILSVRC_MEAN, np.float32), 1.0
 
 
 @dataclass(frozen=True)

@@ -79,15 +79,15 @@ def stored_graph(model: Model, path: str | Path, shapes: Mapping[str, Shape] | N
     return deploy(graph, {**inferred_shapes(graph, model), **(shapes or {})})
 
 
-def ready(graph: Graph, model: Model, shapes: Mapping[str, Shape] | None = None) -> Net:
-    """The net to write, with its weights; a layer without stored weights is an error."""
+def ready(graph: Graph, model: Model, shapes: Mapping[str, Shape] | None = None, partial: bool = False) -> Net:
+    """The net to write, with its weights; a layer without stored weights is an error unless `partial`."""
     graph = deployed(graph, shapes)
     context = Context(
         phase="TEST", folder=Path(graph.file).parent, no_pass=frozenset({"halo_elision", "interpolation"})
     )
     net = Net(graph, context, shapes)
     report = net.copy_from(model)
-    if report.missing:
+    if report.missing and not partial:
         raise SpecError(f"the weights lack layers of the net: {', '.join(report.missing)}", Loc(graph.file))
     return net.requires_grad_(False)
 
