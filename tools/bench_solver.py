@@ -2,7 +2,8 @@
 
 One round measures, one after the other: the stream triad a = b + s c, a copy, netspec's update, and torch.optim's
 fastest form of the same arithmetic (not always the same numbers: torch keeps the rate outside SGD's velocity). Medians
-of rounds. GB/s count what an update must move at least: w, gradient and history read, w and history written.
+over rounds, also of the ratios within a round. GB/s count what an update must move at least: w, gradient and history
+read, w and history written. On a busy machine give OMP_NUM_THREADS=1: threads otherwise wait for each other.
 """
 
 from __future__ import annotations
@@ -105,8 +106,8 @@ class Memory:
         self.a.copy_(self.b)
 
 
-def measure(rule: str, all_shapes: list[tuple[int, ...]], runs: int, device: Any) -> tuple[str, dict[str, float]]:
-    """The rival's name, and median seconds of each contender, in rounds after one to warm up."""
+def measure(rule: str, all_shapes: list[tuple[int, ...]], runs: int, device: Any) -> tuple[str, dict[str, list[float]]]:
+    """The rival's name, and each contender's seconds in every round after one to warm up."""
     import torch
 
     torch.manual_seed(0)
@@ -125,7 +126,7 @@ def measure(rule: str, all_shapes: list[tuple[int, ...]], runs: int, device: Any
             took = timed(run, device)
             if turn:
                 seconds[key].append(took)
-    return name, {key: statistics.median(times) for key, times in seconds.items()}
+    return name, seconds
 
 
 def main(runs: int, quick: bool, device_name: str, only: str | None) -> None:
@@ -145,11 +146,17 @@ def main(runs: int, quick: bool, device_name: str, only: str | None) -> None:
     )
     for rule in [only] if only else FIELDS:
         name, seconds = measure(rule, found, runs, device)
-        size = 4 * count / 1e9
-        triad, copy = 3 * size / seconds["triad"], 2 * size / seconds["copy"]
-        ours, theirs = (ARRAYS[rule] * size / seconds[key] for key in ("netspec", "torch"))
+        moved = {"triad": 3, "copy": 2, "netspec": ARRAYS[rule], "torch": ARRAYS[rule]}
+        rates = {key: [4e-9 * count * moved[key] / t for t in times] for key, times in seconds.items()}
+        triad, copy, ours, theirs = (statistics.median(rates[key]) for key in moved)
         print(
-            f"{rule:10}{triad:8.1f}{copy:8.1f}{ours:9.1f}{seconds['netspec']:9.3f}{ours / triad:10.2f}  "
-            f"{name:18}{theirs:7.1f}{seconds['torch']:9.3f}{ours / theirs:11.2f}x",
+            f"{rule:10}{triad:8.1f}{copy:8.1f}{ours:9.1f}{statistics.median(seconds['netspec']):9.3f}"
+            f"{ratio(rates['netspec'], rates['triad']):10.2f}  {name:18}{theirs:7.1f}"
+            f"{statistics.median(seconds['torch']):9.3f}{ratio(rates['netspec'], rates['torch']):11.2f}x",
             flush=True,
         )
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    """The median of the ratios of each round."""
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))

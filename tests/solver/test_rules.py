@@ -119,12 +119,13 @@ def test_pieces_change_nothing(kind, monkeypatch):
         torch.testing.assert_close(a, b)
 
 
-def test_a_tiny_rate_keeps_its_digits():
+@pytest.mark.parametrize("rate", [1e-14, 0.99e-7, 1.01e-7, 1e-3, 1.5])
+def test_rates_of_all_sizes_keep_their_digits(rate):
     w = torch.nn.Parameter(torch.zeros(1))
     update = Update(document(type='"SGD"', momentum=0.9), [Learned("w", w)])
     w.grad = torch.tensor([3e5])
-    update.apply(1e-14, 0, 1)
-    assert update.stored()[0].item() == pytest.approx(3e-9, rel=1e-6)
+    update.apply(rate, 0, 1)
+    assert update.stored()[0].item() == pytest.approx(3e5 * rate, rel=3e-7)
 
 
 def test_a_parameter_without_gradient_still_decays():
