@@ -23,7 +23,7 @@ RANKS = [
     ("layers",),
     ("passes",),
     ("net", "weights", "draw"),
-    ("solver", "segmentation", "check", "report", "export"),
+    ("solver", "segmentation", "check", "report", "export", "surgery"),
     ("pycaffe",),
     ("cli", "__main__"),
 ]
