@@ -131,8 +131,8 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             continue
         if isinstance(record, dict) and isinstance(record.get("iteration"), int):
-            while records and records[-1]["iteration"] > record["iteration"]:
-                records.pop()
+            if records and records[-1]["iteration"] > record["iteration"]:
+                records = [r for r in records if r["iteration"] < record["iteration"]]
             records.append(record)
     return records
 
