@@ -60,7 +60,8 @@ class _Union:
         if len(titles) == 1:
             titles = list(dict.fromkeys(shown(graph.file) for graph in self.graphs))
         seen = {b.status for b in boxes} | {w.status for w in wires}
-        counts = [f"{n} {word}" for word in STATUSES if (n := sum(b.status == word for b in boxes))]
+        layers = {status: sum(len(b.layers) for b in boxes if b.status == status) for status in STATUSES}
+        counts = [f"{n} {STATUSES[status]}" for status, n in layers.items() if n]
         note = f"{len(self.graphs[0].layers)} → {len(self.graphs[1].layers)} layers"
         return Picture(
             " → ".join(short_names(titles)),

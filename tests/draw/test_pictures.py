@@ -168,6 +168,11 @@ def test_the_story_of_the_paper() -> None:
     assert [b.title for b in picture.blocks] == ["conv1_1 … pool3", "conv4_1 … pool4", "conv5_1 … score_fr"]
 
 
+def test_numbers_of_changes_are_of_layers() -> None:
+    note = difference("googlenet/train_val.prototxt", "googlenet/deploy.prototxt").note
+    assert note == "159 → 143 layers · 1 added, 17 removed, 59 changed"
+
+
 def test_the_same_net_is_one_block() -> None:
     picture = difference(FCN8, FCN8)
     assert {b.status for b in picture.boxes} == {"same"} and "the same" in picture.note
