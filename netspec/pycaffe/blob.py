@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.utils.weak import TensorWeakRef
 
 from netspec.pycaffe.memory import Memory
@@ -117,6 +119,9 @@ class _Values(Memory):
     def __init__(self, parameter: nn.Parameter) -> None:
         super().__init__(parameter.numel())
         self._parameter = TensorWeakRef(parameter)
+        self._lent = False
+        self.watchers: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Whoever has to `leave()` before anybody else gets at the values."""
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -126,15 +131,23 @@ class _Values(Memory):
     def get(self) -> Tensor:
         return self.parameter.detach().view(-1)
 
+    def array(self) -> np.ndarray:
+        for one in list(self.watchers):
+            one.leave()
+        self._lent = True
+        return super().array()
+
     def tensor(self, device: torch.device) -> Tensor:
         self.sync()
         return self.get()
 
     def sync(self) -> None:
-        """Brings what was written into the array to the net."""
+        """Brings what was written into the array to the net; its version tells that it may have changed."""
         if self._handed_out and self._host is not None:
             self.get().copy_(self._host)
-        self._handed_out = False
+        if self._lent:
+            increment_version(self.parameter)
+        self._handed_out, self._lent = False, self.held() is not None
 
     def set(self, values: Tensor) -> None:
         self._handed_out = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -23,11 +24,15 @@ class Memory:
         self._host: Tensor | None = None
         self._handed_out = False
         self._view: weakref.ref[np.ndarray] | None = None
+        self.pending: Callable[[], None] | None = None
+        """Makes the values, which are not there yet."""
         self.shared = False
         """Another blob's values lie in the same memory: new values must not be copied over them."""
 
     def get(self) -> Tensor:
         """The flat values where they lie."""
+        if self.pending is not None:
+            self.pending()
         if self._tensor is None:
             self._tensor = torch.full((self.count,), self._value)
         return self._tensor
@@ -74,7 +79,7 @@ class Memory:
 
     def set(self, values: Tensor) -> None:
         """Takes new values, flat and contiguous: into the memory a script holds, else by taking theirs."""
-        self._handed_out = False
+        self._handed_out, self.pending = False, None
         mine = self._tensor
         if mine is not None and mine.data_ptr() == values.data_ptr() and mine.device == values.device:
             return
@@ -95,7 +100,7 @@ class Memory:
     def free(self) -> None:
         """Lets go of values nobody holds."""
         if self.held() is None:
-            self._tensor, self._handed_out, self.shared = None, False, False
+            self._tensor, self._handed_out, self.shared, self.pending = None, False, False, None
 
 
 def on_host(tensor: Tensor) -> bool:

@@ -19,6 +19,7 @@ from netspec.passes.insert_splits import insert_splits
 from netspec.pipeline import as_list, load_graph
 from netspec.pycaffe import mode, tape
 from netspec.pycaffe.blob import Blob, ParamBlob
+from netspec.pycaffe.shortcut import Shortcut
 from netspec.weights import caffemodel, hdf5
 
 PHASES = ("TRAIN", "TEST")
@@ -53,6 +54,7 @@ class Net:
         graph = load_graph(network_file, PHASES[given["phase"]], given["level"], given["stages"] or ())
         folder = Path(network_file).parent
         self._set_up(CoreNet(insert_splits(graph), mode.context(folder)), None)
+        self._shortcut = Shortcut.of(self)
         if given["weights"]:
             self.copy_from(given["weights"])
 
@@ -65,6 +67,7 @@ class Net:
 
     def _set_up(self, core: CoreNet, device: torch.device | None) -> None:
         self.core, self.graph, self._device = core, core.graph, device
+        self._shortcut: Shortcut | None = None
         self._passes: dict[int, tape.Pass] = {}
         self._callbacks: dict[str, list[Callable[[int], Any]]] = {
             f"{when}_{way}": [] for when in ("before", "after") for way in ("forward", "backward")
@@ -134,6 +137,18 @@ class Net:
 
     def _forward(self, start: int, end: int) -> float:
         """Runs layers by number; the loss of those that have a weight in it."""
+        whole = start == 0 and end == len(self.layers) - 1
+        if whole and self._shortcut and self._shortcut.forward(self._place()):
+            return 0.0
+        self._leave_shortcut()
+        return self._run_layers(start, end)
+
+    def _leave_shortcut(self) -> None:
+        """From now on the net runs layer by layer."""
+        if self._shortcut:
+            self._shortcut.leave()
+
+    def _run_layers(self, start: int, end: int) -> float:
         device = self._place()
         loss = 0.0
         for number in range(start, end + 1):
@@ -209,6 +224,7 @@ class Net:
         """Runs layers by number, downwards."""
         if self.core.needs.refused:
             raise self.core.needs.refused[0]
+        self._leave_shortcut()
         device = self._place()
         for number in range(start, end - 1, -1):
             self._call("before_backward", number)
@@ -274,6 +290,8 @@ class Net:
 
     def reshape(self) -> None:
         """Carries the shapes of the inputs through the net."""
+        if self._shortcut:
+            self._shortcut.reshaped()
         given = {name: self.blobs[name].shape for name in self.inputs}
         given.update(data_shapes(self.core))
         for value, shape in self.core.reshaped(given).items():
@@ -282,10 +300,15 @@ class Net:
 
     def copy_from(self, *files: str | Path) -> None:
         """Loads weights by layer name from `.caffemodel`, `.h5`, or any other known format."""
+        self._settle_shortcut()
         for file in files:
             for one in as_list(file):
                 self.core.copy_from(stored.read(one))
         self.forget_arrays()
+
+    def _settle_shortcut(self) -> None:
+        if self._shortcut:
+            self._shortcut.settle()
 
     def load_hdf5(self, file: str) -> None:
         """Loads weights from HDF5; the format is known by the content anyway."""
@@ -309,6 +332,7 @@ class Net:
 
     def share_with(self, other: Net) -> None:
         """Takes the parameters of layers of the same name from another net, so that both always agree."""
+        self._settle_shortcut()
         other.sync()
         self.core.share_with(other.core)
 
@@ -322,16 +346,20 @@ class Net:
     # -- callbacks: called with the layer's number
 
     def before_forward(self, callback: Callable[[int], Any]) -> None:
-        self._callbacks["before_forward"].append(callback)
+        self._add_callback("before_forward", callback)
 
     def after_forward(self, callback: Callable[[int], Any]) -> None:
-        self._callbacks["after_forward"].append(callback)
+        self._add_callback("after_forward", callback)
 
     def before_backward(self, callback: Callable[[int], Any]) -> None:
-        self._callbacks["before_backward"].append(callback)
+        self._add_callback("before_backward", callback)
 
     def after_backward(self, callback: Callable[[int], Any]) -> None:
-        self._callbacks["after_backward"].append(callback)
+        self._add_callback("after_backward", callback)
+
+    def _add_callback(self, event: str, callback: Callable[[int], Any]) -> None:
+        self._leave_shortcut()
+        self._callbacks[event].append(callback)
 
     def _call(self, event: str, layer: int) -> None:
         for callback in self._callbacks[event]:
