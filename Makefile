@@ -21,10 +21,10 @@ demo: install
 	$(BIN)/netspec solve solvers/examples/sample-fcn8s.prototxt --sample --seed 1 --out $(OUT)
 
 test: install
-	$(BIN)/python -m pytest -m "not long"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not long"
 
 test-all: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 lint: install
 	$(BIN)/ruff format --check .
