@@ -1,8 +1,9 @@
-"""netspec data: data sets made and measured."""
+"""netspec data: data sets made, measured and downloaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ T = TypeVar("T")
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Make databases, mean images and sample data.
+    """Make databases, mean images and sample data; get known data sets and weights.
 
     Example: netspec data lmdb train.txt images/ train_lmdb
     """
@@ -119,5 +120,57 @@ def track(items: Iterable[T], total: int) -> Iterable[T]:
         yield from progress.track(items, total)
 
 
-for subcommand in (sample, make_lmdb, make_mean):
+@verb(name="get")
+@click.argument("name", required=False)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path), default=Path("."))
+@click.option(
+    "--mirror", multiple=True, envvar="NETSPEC_MIRROR", metavar="URL", help="Where to look first; repeatable."
+)
+@click.option(
+    "--sources",
+    "tables",
+    multiple=True,
+    envvar="NETSPEC_SOURCES",
+    type=click.Path(path_type=Path),
+    help="A table of further names; repeatable.",
+)
+def get(name: str | None, folder: Path, mirror: tuple[str, ...], tables: tuple[Path, ...]) -> None:
+    """Download the weights or the data set NAME into DIR; without a name, list what is known.
+
+    A download that broke off goes on where it ended; what has a known hash is checked.
+
+    Example: netspec data get fcn8s-heavy-pascal weights/
+    """
+    from netspec.data.fetch import digest, fetch, find, sources
+
+    known = sources(tables)
+    if name is None:
+        width = max(map(len, known))
+        for source in known.values():
+            click.echo(f"{source.name:{width}}  {source.about}")
+        return
+    for file in find(name, known).files:
+        with byte_bar(file.name) as progress:
+            path = fetch(file, folder, mirror, progress)
+        algorithm = file.hash[0] if file.hash else "sha256"
+        known_hash = "as published" if file.hash else "no hash is known to compare"
+        click.echo(f"{path}: {algorithm} {digest(path, algorithm)} ({known_hash})")
+
+
+@contextmanager
+def byte_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """On a terminal a bar of bytes, with the rate and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+for subcommand in (sample, make_lmdb, make_mean, get):
     command.add_command(subcommand)
