@@ -26,9 +26,31 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 device = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 precision = click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 shape = click.option("--shape", multiple=True, metavar="BLOB=NxCxHxW", help="Shape of an input blob; repeatable.")
-data = options(
+
+
+def serve_python(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Lets the nets of this process run Python layers, which may `import caffe`."""
+    if wanted:
+        from netspec.pycaffe.alias import serve
+        from netspec.pycaffe.layer import allow
+
+        serve()
+        allow()
+
+
+places = options(
     click.option("--data-root", type=click.Path(path_type=Path), help="Where relative data paths of the net start."),
     click.option("--sample", is_flag=True, help="Use the embedded sample instead of the net's own data."),
+)
+data = options(
+    places,
+    click.option(
+        "--allow-python",
+        is_flag=True,
+        expose_value=False,
+        callback=serve_python,
+        help="Let nets run Python layers of their own: modules on the Python path.",
+    ),
 )
 weights = click.option(
     "--weights", multiple=True, metavar="FILE[,FILE…]", help="Weights in any known format; later files win."

@@ -21,7 +21,7 @@ from netspec.errors import Loc, SpecError
 )
 @click.option("-q", "--quiet", is_flag=True, help="No log lines of nets and solvers.")
 @click.option("-v", "--verbose", is_flag=True, help="All log lines; they are shown anyway.")
-@opt.data
+@opt.places
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(

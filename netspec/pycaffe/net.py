@@ -299,11 +299,11 @@ class Net:
                 self.blobs[value.name]._resize(tuple(shape))
 
     def copy_from(self, *files: str | Path) -> None:
-        """Loads weights by layer name from `.caffemodel`, `.h5`, or any other known format."""
+        """Loads weights by layer name; the suffix tells the format, and without a known one it is a `.caffemodel`."""
         self._settle_shortcut()
         for file in files:
             for one in as_list(file):
-                self.core.copy_from(stored.read(one))
+                self.core.copy_from(read_weights(one))
         self.forget_arrays()
 
     def _settle_shortcut(self) -> None:
@@ -311,8 +311,10 @@ class Net:
             self._shortcut.settle()
 
     def load_hdf5(self, file: str) -> None:
-        """Loads weights from HDF5; the format is known by the content anyway."""
-        self.copy_from(file)
+        """Loads weights from HDF5, whatever the file is called."""
+        self._settle_shortcut()
+        self.core.copy_from(hdf5.read(file))
+        self.forget_arrays()
 
     def forget_arrays(self) -> None:
         """The parameters have new values; what scripts wrote into arrays before is past."""
@@ -393,6 +395,12 @@ def add_gradient(param: torch.nn.Parameter, grad: Tensor | None, replace: bool) 
         param.grad.copy_(grad)
     else:
         param.grad.add_(grad)
+
+
+def read_weights(file: str | Path) -> stored.Model:
+    """A weight file of any known format."""
+    known = any(Path(file).name.lower().endswith(suffix) for suffix in stored.FORMATS)
+    return stored.read(file) if known else caffemodel.read(file)
 
 
 def padded(rows: np.ndarray, size: int) -> np.ndarray:

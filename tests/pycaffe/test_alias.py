@@ -62,3 +62,20 @@ def test_elsewhere_a_caffe_is_not_shadowed(folder: Path) -> None:
 def test_a_missing_script_is_one_line(folder: Path) -> None:
     done = run(folder, "-m", "netspec", "python", "missing.py")
     assert done.returncode == 1 and done.stderr == "missing.py: error: no such script\n"
+
+
+def test_other_verbs_run_python_layers_where_it_is_allowed(folder: Path) -> None:
+    (folder / "caffe.py").unlink()
+    (folder / "mine.py").write_text(
+        "import caffe\n"
+        "class Ones(caffe.Layer):\n"
+        "    def reshape(self, bottom, top): top[0].reshape(2, 3)\n"
+        "    def forward(self, bottom, top): top[0].data[...] = 1\n"
+    )
+    ones = 'layer { name: "in" type: "Python" top: "x" python_param { module: "mine" layer: "Ones" } }'
+    (folder / "net.prototxt").write_text(ones + ' layer { name: "y" type: "Reduction" bottom: "x" top: "y" }')
+    command = ("-m", "netspec", "time", "net.prototxt", "--iterations", "1")
+    done = run(folder, *command)
+    assert done.returncode == 1 and "--allow-python" in done.stderr
+    done = run(folder, *command, "--allow-python")
+    assert done.returncode == 0 and "Reduction" in done.stdout, done.stderr

@@ -196,3 +196,13 @@ def test_mode_without_a_gpu(caplog, net, monkeypatch):
     assert "run on the CPU" in caplog.text
     assert net(IMAGES).forward()["score"].shape == (1, 2, 6, 5)
     caffe.set_mode_cpu()
+
+
+def test_weights_under_any_name(net):
+    n, other = net(IMAGES), net(IMAGES)
+    n.save("binary.weights.iter_10")
+    n.save_hdf5("table.weights")
+    for load, name in ((other.copy_from, "binary.weights.iter_10"), (other.load_hdf5, "table.weights")):
+        other.params["score"][0].data[...] = 0
+        load(name)
+        np.testing.assert_array_equal(other.params["score"][0].data, n.params["score"][0].data)
