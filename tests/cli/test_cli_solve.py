@@ -92,7 +92,7 @@ def test_a_run_and_what_it_writes(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert f"log and snapshots: {tmp_path / 'out'}" in out
     names = sorted(f.name for f in (tmp_path / "out").iterdir())
-    assert names == ["log.jsonl", "snap_8.netspec", "snap_iter_8.caffemodel", "snap_iter_8.solverstate"]
+    assert names == ["log.jsonl", "report.html", "snap_8.netspec", "snap_iter_8.caffemodel", "snap_iter_8.solverstate"]
     told, recorded = logs.parse(err.splitlines()), logs.read(tmp_path / "out")
     assert [r.iteration for r in told.train] == [*range(8), 8]
     for a, b in zip(told.train, recorded.train, strict=False):

@@ -142,7 +142,7 @@ def test_weights_of_several_files_and_of_the_field(tmp_path):
 
     for name, s, layer in (("a", a, "conv"), ("b", b, "score")):
         model = s.net.to_model()
-        model.layers = [x for x in model.layers if x.name == layer]
+        model.layers, model.net = [x for x in model.layers if x.name == layer], None
         weights.write(tmp_path / f"{name}.caffemodel", model)
     for how in ("field", "argument"):
         files = f"{tmp_path}/a.caffemodel,{tmp_path}/b.caffemodel"
