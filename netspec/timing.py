@@ -39,9 +39,7 @@ class NetTime:
 
 def random_inputs(net: Net) -> dict[str, Tensor]:
     """Values for the net's inputs: noise, or class numbers 0 and 1 where no gradient could flow (labels)."""
-    labels = {
-        bottom for spec, layer in net.bound for i, bottom in enumerate(spec.bottoms) if not layer.gradient_to(i)
-    }
+    labels = {bottom for spec, layer in net.bound for i, bottom in enumerate(spec.bottoms) if not layer.gradient_to(i)}
     out = {}
     for blob in net.graph.inputs:
         shape = net.blob_shapes[blob]
@@ -115,5 +113,3 @@ def peak_mib(net: Net) -> float:
     if net.device.type == "cuda":
         return torch.cuda.max_memory_allocated(net.device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-

@@ -27,9 +27,7 @@ def assert_close(key: str, got: Any, want: np.ndarray, entry: dict[str, Any]) ->
     assert (np.abs(got[huge]) >= HUGE).all() and (np.sign(got[huge]) == np.sign(want[huge])).all(), key
     if (~huge).any():
         scale = max(1.0, float(np.abs(want[~huge]).max()))
-        np.testing.assert_allclose(
-            got[~huge], want[~huge], rtol=entry["rtol"], atol=entry["atol"] * scale, err_msg=key
-        )
+        np.testing.assert_allclose(got[~huge], want[~huge], rtol=entry["rtol"], atol=entry["atol"] * scale, err_msg=key)
 
 
 @pytest.fixture

@@ -69,4 +69,3 @@ def top_classes(runner: Runner, image: np.ndarray, mean: Mean, k: int) -> list[t
     """The k classes of the highest scores, best first."""
     values = scores(runner, image, mean).reshape(-1)
     return [(int(i), float(values[i])) for i in np.argsort(-values, kind="stable")[:k]]
-
