@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from netspec.errors import SpecError
+from netspec.solver.log import logger
 
 BUCKET = 1 << 25
 """Values sent at once."""
@@ -52,15 +53,20 @@ def joined(device: str | torch.device, environment: Mapping[str, str] = os.envir
 
 @contextmanager
 def peers() -> Iterator[None]:
-    """Around what all ranks do together: what fails there is another rank's end."""
+    """Around what all ranks do together: what fails there is another rank's end.
+
+    It is logged at once, since the launcher's signal to end comes next.
+    """
     try:
         yield
     except RuntimeError as e:
         cause = re.sub(r"^\[[^]]*\] ", "", str(e)).partition(". ")[0].partition("\n")[0] or type(e).__name__
-        raise SpecError(
-            f"another process of this run has ended or cannot be reached ({cause}); "
-            "what it said tells why, and the last snapshot goes on (--resume latest)"
-        ) from e
+        logger.error(
+            "another process of this run has ended or cannot be reached (%s): what it said tells why; "
+            "the last snapshot goes on (--resume latest)",
+            cause,
+        )
+        raise SpecError("stopped, since another process of this run has ended") from e
 
 
 class Ranks:
