@@ -26,6 +26,7 @@ from netspec.passes.insert_splits import insert_splits
 from netspec.passes.loss_weights import loss_weights
 from netspec.passes.needs_backward import needs_backward
 from netspec.passes.parameters import Parameter, parameters
+from netspec.passes.scale_fusion import scale_fusion
 from netspec.step import LayerBlobs, Step
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.report import LoadReport, fits, match
@@ -97,6 +98,7 @@ class Net(nn.Module):
         mark_overwrites(self.bound)
         chains = () if "halo_elision" in self.context.no_pass else halo_elision(self.bound)
         self.halos = {chain.layers[0]: Halo(chain) for chain in chains}
+        self.scales = {} if "scale_fusion" in self.context.no_pass else scale_fusion(self.bound)
 
     def _make_steps(self) -> list[Step]:
         made: dict[int, nn.Parameter] = {}
@@ -166,6 +168,9 @@ class Net(nn.Module):
                 done |= self._run_halo(self.halos[number], course, values)
             if number in done:
                 pass
+            elif self._with_scale(number, course):
+                done.add(self.scales[number])
+                values.update(self._run_scaled(step, self.steps[self.scales[number]], values))
             elif step.spec.type == "Input":
                 values.update(self._given(step, inputs, course))
             else:
@@ -187,6 +192,21 @@ class Net(nn.Module):
             return set()
         values.update(made[0])
         return set(members[: made[1]])
+
+    def _with_scale(self, number: int, course: Course) -> bool:
+        """Whether a layer is a BatchNorm whose Scale runs too, and nobody wants what lies between."""
+        scale = self.scales.get(number)
+        return scale in course.numbers and self.graph.layers[number].tops[0] not in course.wanted
+
+    def _run_scaled(self, norm: Step, scale: Step, values: Mapping[Blob, Tensor]) -> dict[Blob, Tensor]:
+        """The top of a Scale from the bottom of its BatchNorm, which takes the factor and the bias as its own."""
+        x = values[norm.spec.bottoms[0]]
+        for step in (norm, scale):
+            step.check((tuple(x.shape),))
+        flow = x if norm.gradient[0] or not x.requires_grad else x.detach()
+        factor, bias = scale.layer.values([x], scale.params())
+        with blame(norm.spec):
+            return {scale.spec.tops[0]: norm.layer.forward([flow], [*norm.params(), factor, bias])[0]}
 
     def _given(self, step: Step, inputs: Mapping[str, Tensor], course: Course) -> dict[Blob, Tensor]:
         """What the caller gives of an Input layer's tops; only one that nothing reads may be missing."""

@@ -5,6 +5,7 @@ measurement each, so that a machine whose speed drifts treats all alike. The med
 
     python tools/bench.py                     # FCN-8s, 500 x 500: forward and training step, time and memory
     python tools/bench.py --size 256x256 --runs 9
+    python tools/bench.py layers              # GoogLeNet and ResNet-50, whole and by layer type (bench_layers.py)
     python tools/bench.py solver              # the update of 134 million parameters, every rule (bench_solver.py)
     python tools/bench.py --quick             # either part, small: minutes become seconds
 """
@@ -229,7 +230,7 @@ def nets(size: str, runs: int, only: str | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=("nets", "solver"), default="nets")
+    parser.add_argument("part", nargs="?", choices=("nets", "layers", "solver"), default="nets")
     parser.add_argument("--quick", action="store_true", help="small and short")
     parser.add_argument("--size", help="height x width of the image (500x500)")
     parser.add_argument("--runs", type=int)
@@ -246,6 +247,10 @@ def main() -> None:
         import bench_solver
 
         bench_solver.main(runs, arguments.quick, arguments.device, arguments.only)
+    elif arguments.part == "layers":
+        import bench_layers
+
+        bench_layers.main(runs, arguments.quick)
     else:
         nets(size, runs, arguments.only)
 

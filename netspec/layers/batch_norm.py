@@ -53,19 +53,19 @@ class BatchNorm(Layer):
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         x = bottoms[0] if bottoms[0].ndim > 1 else bottoms[0][:, None]
+        factor, bias = (*params[3:], None, None)[:2]
         if self.stored:
-            mean, variance, weight = (p.detach() for p in params[:3])
+            mean, variance, weight = params[:3]
             share = torch.where(weight == 0, 0, 1 / weight)
-            y = F.batch_norm(x, mean * share, variance * share, eps=self.p.eps)
+            y = F.batch_norm(x, mean * share, variance * share, factor, bias, eps=self.p.eps)
         else:
             mean, variance = (torch.zeros_like(p) for p in params[:2])
-            y = torch.batch_norm(x, None, None, mean, variance, True, 1.0, self.p.eps, torch.backends.cudnn.enabled)
+            cudnn = torch.backends.cudnn.enabled
+            y = torch.batch_norm(x, factor, bias, mean, variance, True, 1.0, self.p.eps, cudnn)
             single = x.numel() == x.shape[1]
             self.remember(
                 params[:3], [mean, torch.zeros_like(variance) if single else variance, torch.ones_like(params[2])]
             )
-        for blob, apply in zip(params[3:], (torch.mul, torch.add), strict=False):
-            y = apply(y, blob.reshape(-1, *(1,) * (y.ndim - 2)))
         return [y.reshape(bottoms[0].shape)]
 
     def remember(self, params: Sequence[torch.Tensor], batch: Sequence[torch.Tensor]) -> None:

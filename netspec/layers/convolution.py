@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from math import prod
 
 from netspec.ir.coords import CoordMap
@@ -39,10 +40,17 @@ class ConvolutionBase(Layer, abstract=True):
         if self.group < 1 or self.num_output % self.group:
             raise self.fail(f"num_output {self.num_output} is no multiple of group {self.group}", "group")
 
+    @cached_property
+    def windows(self) -> dict[int, tuple[int, Window]]:
+        """What `window` found, by the number of axes."""
+        return {}
+
     def window(self, bottom: Shape) -> tuple[int, Window]:
-        """The channel axis and the window over the axes after it."""
-        axis = canonical_axis(self, self.p.axis, bottom)
-        return axis, read_window(self, len(bottom) - axis - 1)
+        """The channel axis and the window over the axes after it: the same for all bottoms of as many axes."""
+        if len(bottom) not in self.windows:
+            axis = canonical_axis(self, self.p.axis, bottom)
+            self.windows[len(bottom)] = axis, read_window(self, len(bottom) - axis - 1)
+        return self.windows[len(bottom)]
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         for shape in bottoms[1:]:

@@ -37,16 +37,24 @@ class Scale(AlongAxes):
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         x = bottoms[0]
-        factor = (bottoms[1:] + params)[0]
+        factor, bias = self.values(bottoms, params)
         learned = torch.is_grad_enabled() and factor.requires_grad
-        if learned and len(bottoms) == 1 and factor.is_leaf and self.forgets(tuple(x.shape)):
-            factor = _last_gradient()(factor)
         factor = self.spread(factor, bottoms)
-        bias = self.spread(params[-1], bottoms) if self.p.bias_term else None
+        bias = None if bias is None else self.spread(bias, bottoms)
         if self.overwrite and not learned:
             y = x.mul_(factor)
             return [y if bias is None else y.add_(bias)]
         return [x * factor if bias is None else torch.addcmul(bias, x, factor)]
+
+    def values(
+        self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The factor, which may forget its earlier gradient, and the bias."""
+        factor = (*bottoms[1:], *params)[0]
+        learned = torch.is_grad_enabled() and factor.requires_grad
+        if learned and len(bottoms) == 1 and factor.is_leaf and self.forgets(tuple(bottoms[0].shape)):
+            factor = _last_gradient()(factor)
+        return factor, params[-1] if self.p.bias_term else None
 
     def forgets(self, bottom: Shape) -> bool:
         """Whether a pass replaces the gradient of the learned factor where others add to it."""

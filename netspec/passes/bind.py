@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from netspec.errors import LayerError, SpecError
@@ -28,19 +27,20 @@ class Bound:
         return iter(zip(self.graph.layers, self.layers, strict=True))
 
 
-@contextmanager
-def blame(spec: LayerSpec) -> Iterator[None]:
-    """Errors raised by a layer get its name and its place."""
-    try:
-        yield
-    except LayerError as e:
-        if e.loc is not None:
-            raise
-        raise spec.error(e.message, e.field) from None
-    except SpecError as e:
-        if e.loc is not None:
-            raise
-        raise spec.error(e.message) from None
+class blame:
+    """`with blame(spec):` gives errors raised by a layer its name and its place. Entered in every step."""
+
+    __slots__ = ("spec",)
+
+    def __init__(self, spec: LayerSpec) -> None:
+        self.spec = spec
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, SpecError) and error.loc is None:
+            raise self.spec.error(error.message, error.field if isinstance(error, LayerError) else None) from None
 
 
 def bind(graph: Graph, context: Context | None = None) -> Bound:
