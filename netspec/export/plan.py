@@ -28,6 +28,8 @@ from netspec.spec.text import dump, parse
 from netspec.weights.model import Model
 
 Shapes = dict[str, Shape]
+# The net that results are compared with runs as it is written.
+PLAIN = frozenset({"halo_elision", "interpolation", "scale_fusion"})
 SMALL = 96
 # How much larger each trial is than the declared size; what is no multiple is made odd. The first trials are less than
 # the declared size where that is large and more where it is small; others show what changes, or serve nets that refuse
@@ -82,10 +84,7 @@ def stored_graph(model: Model, path: str | Path, shapes: Mapping[str, Shape] | N
 def ready(graph: Graph, model: Model, shapes: Mapping[str, Shape] | None = None, partial: bool = False) -> Net:
     """The net to write, with its weights; a layer without stored weights is an error unless `partial`."""
     graph = deployed(graph, shapes)
-    context = Context(
-        phase="TEST", folder=Path(graph.file).parent, no_pass=frozenset({"halo_elision", "interpolation"})
-    )
-    net = Net(graph, context, shapes)
+    net = Net(graph, Context(phase="TEST", folder=Path(graph.file).parent, no_pass=PLAIN), shapes)
     report = net.copy_from(model)
     if report.missing and not partial:
         raise SpecError(f"the weights lack layers of the net: {', '.join(report.missing)}", Loc(graph.file))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from nets import build, conv, input, layer
+from export_nets import build, conv, input, layer
 
 from netspec.errors import SpecError
 from netspec.export import onnx_file, verify
@@ -148,6 +148,7 @@ CASES = {
     "arg max all": one("ArgMax"),
     "batch norm": one("BatchNorm", "batch_norm_param { eps: 0.01 }"),
     "batch norm scale": one("BatchNorm", tops="n") + layer("Scale", "s", "n", "", "scale_param { bias_term: true }"),
+    "batch norm of its own": one("BatchNorm", "batch_norm_param { scale_bias: true }"),
     "bn inference": one("BN", "bn_param { bn_mode: INFERENCE }"),
     "bn stored": one("BN", "bn_param { momentum: 0.9 }"),
     "scale": one("Scale", "scale_param { bias_term: true }"),

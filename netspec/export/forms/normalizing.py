@@ -11,25 +11,26 @@ from netspec.export.nodes import Nodes
 
 def statistics(site: Site) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance: the stored sums over what they weigh; a weight of 0 makes both 0."""
-    mean, variance, weight = site.params
+    mean, variance, weight = site.params[:3]
     share = np.float32(0) if weight.reshape(-1)[0] == 0 else np.float32(1) / weight.reshape(-1)[0]
     return mean * share, variance * share
 
 
 @form("BatchNorm")
 class BatchNorm(Form):
-    """With the Scale behind it, where that goes over channels and reads nothing else."""
+    """With a factor and a bias of its own, or those of the Scale behind it that alone reads it."""
 
     def code(self, site: Site) -> Code:
         self.check(site)
         mean, variance = statistics(site)
         state = {"running_mean": mean, "running_var": variance, "num_batches_tracked": np.array(0, np.int64)}
-        if site.scale:
+        affine = bool(self.own(site))
+        if affine:
             state |= dict(zip(("weight", "bias"), self.factors(site), strict=True))
         args = (
             Arg("num_features", mean.size),
             Arg("eps", float(number(site.p.eps)), 1e-5),
-            Arg("affine", site.scale is not None, True),
+            Arg("affine", affine, True),
         )
         axes = max(1, site.rank - 2)
         return Code(("{m0}({0})",), (Member(f"nn.BatchNorm{axes}d", args, state),), wraps=True)
@@ -40,10 +41,13 @@ class BatchNorm(Form):
         if not 2 <= site.rank <= 5:
             raise NotExported(f"a bottom of {site.rank} axes")
 
+    def own(self, site: Site) -> tuple[np.ndarray, ...]:
+        """The factor and the bias there are."""
+        return site.scale.params if site.scale else site.params[3:]
+
     def factors(self, site: Site) -> tuple[np.ndarray, np.ndarray]:
-        """The Scale's factor and bias, or 1 and 0."""
-        channels = site.bottoms[0][1]
-        params = site.scale.params if site.scale else ()
+        """The factor and the bias, 1 and 0 where there are none."""
+        channels, params = site.bottoms[0][1], self.own(site)
         factor = params[0] if params else np.ones(channels, np.float32)
         return factor, params[1] if len(params) > 1 else np.zeros(channels, np.float32)
 
