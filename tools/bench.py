@@ -138,6 +138,7 @@ def netspec_forward(size: tuple[int, int]) -> Callable[[], Any]:
 
     net = netspec.load(ROOT / "prototxt/voc-fcn8s/deploy.prototxt", phase="TEST", shapes={"data": (1, 3, *size)})
     random_weights(net)
+    netspec.freeze(net)
     data, _ = images(size)
 
     def run() -> Any:
