@@ -75,7 +75,8 @@ def counts(cls: type[Layer]) -> str:
 
 
 def count(word: str, least: int, most: int | None) -> str:
-    n = f"{least} or more" if most is None else str(least) if least == most else f"{least} to {most}"
+    between = "or" if most == least + 1 else "to"
+    n = f"{least} or more" if most is None else str(least) if least == most else f"{least} {between} {most}"
     return f"{n} {word}{'' if least == most == 1 else 's'}"
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from functools import lru_cache
-from importlib import metadata
 
 from netspec.errors import SpecError, suggestion
 from netspec.layers.base import Context, DataLayer, Layer, ParamBlob, Shape, registry
+from netspec.schema import load_announced
 
 __all__ = ["Context", "DataLayer", "Layer", "ParamBlob", "Shape", "catalogue", "layer_class"]
 
@@ -23,16 +23,10 @@ def _own() -> None:
         importlib.import_module(f"{__name__}.{module.name}")
 
 
-@lru_cache(maxsize=1)
-def _others() -> None:
-    for entry in metadata.entry_points(group="netspec.layers"):
-        entry.load()
-
-
 def catalogue() -> dict[str, type[Layer]]:
     """Every known layer type by its type string, in alphabetical order."""
     _own()
-    _others()
+    load_announced()
     return dict(sorted(registry.items(), key=lambda item: item[0].lower()))
 
 
@@ -40,7 +34,7 @@ def layer_class(type: str) -> type[Layer]:
     """The class of a layer type; an unknown one names its neighbours and says how to add it."""
     _own()
     if type not in registry:
-        _others()
+        load_announced()
     if type not in registry:
         raise SpecError(
             f"unknown layer type '{type}'{suggestion(type, registry)}; "

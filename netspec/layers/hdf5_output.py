@@ -18,8 +18,7 @@ SETS = ("data", "label")
 
 
 class HDF5Output(Layer):
-    """The file `file_name` gets the sets `data` and `label`: the rows of both bottoms, those of every pass one below
-    the other.
+    """The file `file_name` gets the sets `data` and `label`: the rows of both bottoms, pass below pass.
 
     The file appears, in place of an older one, when the net is let go or the process ends. Sets have four axes and
     float32 values; no gradient flows back.

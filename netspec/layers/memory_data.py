@@ -13,8 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class MemoryData(DataLayer):
-    """top 0, top 1 = the next batch_size rows of the data and labels given by `set_input_arrays`, from the start again
-    after the last.
+    """top 0, top 1 = the next batch_size rows of the data and labels given by `set_input_arrays`, in a circle.
 
     Shapes: no bottom -> batch_size x channels x height x width; labels batch_size x 1 x 1 x 1.
     Errors: a size that is missing or 0; a pass before there are data; data of another size, or whose rows are no

@@ -1,23 +1,26 @@
 """The message classes of Caffe's schema, in a descriptor pool of their own.
 
 A private pool never clashes with another caffe_pb2 in the process. The classes are made on first use from
-caffe.proto and forks/*.proto; `extend` adds a user's own fields.
+caffe.proto and forks/*.proto; `extend` adds a user's own fields. Packages that announce themselves by the entry point
+group `netspec.layers` are imported before, so that the fields they add are known when the first net is read.
 """
 
 from __future__ import annotations
 
 from functools import cache, lru_cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
-from netspec.errors import suggestion
+from netspec.errors import SpecError, suggestion
 from netspec.schema import protofile
 
 HERE = Path(__file__).parent
 _extra: list[tuple[str, str]] = []
+_announced = False
 
 
 def sources() -> list[tuple[str, str]]:
@@ -37,6 +40,20 @@ def extend(text: str, name: str = "extension.proto") -> None:
     message_class.cache_clear()
 
 
+def load_announced() -> None:
+    """Imports, once, the modules that other packages name by the entry point group `netspec.layers`."""
+    global _announced
+    if _announced:
+        return
+    _announced = True
+    for entry in metadata.entry_points(group="netspec.layers"):
+        try:
+            entry.load()
+        except Exception as e:
+            package = entry.dist.name if entry.dist else entry.value
+            raise SpecError(f"the layers of package '{package}' ({entry.value}) cannot be imported: {e!r}") from e
+
+
 @lru_cache(maxsize=1)
 def _pool() -> descriptor_pool.DescriptorPool:
     pool = descriptor_pool.DescriptorPool()
@@ -47,6 +64,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
 @cache
 def message_class(name: str) -> Any:
     """The class of a message, by its name in the schema: `message_class("LayerParameter")`."""
+    load_announced()
     try:
         descriptor = _pool().FindMessageTypeByName(f"caffe.{name}")
     except KeyError:

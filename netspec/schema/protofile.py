@@ -99,7 +99,11 @@ class _Reader:
         if any(f.name == name for f in into.field):
             raise self.error(f"message {into.name} has a field '{name}' already", line)
         self.next("=")
-        f = into.field.add(name=name, number=int(self.next()), label=label)  # type: ignore[arg-type]
+        number = int(self.next())
+        taken = next((f.name for f in into.field if f.number == number), None)
+        if taken:
+            raise self.error(f"number {number} of message {into.name} is that of field '{taken}'", line)
+        f = into.field.add(name=name, number=number, label=label)  # type: ignore[arg-type]
         if kind in SCALARS:
             f.type = SCALARS[kind]
         else:
