@@ -51,10 +51,10 @@ def export(
     from netspec.export.plan import make_plan
 
     format = import_module(f"netspec.export.{FORMATS[suffix(path)]}")
-    plan = make_plan(net, fixed_size)
+    target = Path(os.path.realpath(path))
+    plan = make_plan(net, fixed_size, target.stem)
     if picture:
         picture.check(plan)
-    target = Path(os.path.realpath(path))
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as e:

@@ -91,8 +91,8 @@ def ready(graph: Graph, model: Model, shapes: Mapping[str, Shape] | None = None,
     return net.requires_grad_(False)
 
 
-def make_plan(net: Net, fixed_size: bool = False) -> Plan:
-    """The plan of a net. Errors: all layers that cannot be written, at once; a net without inputs or outputs."""
+def make_plan(net: Net, fixed_size: bool = False, name: str = "") -> Plan:
+    """The plan of a net; `name` is for one that has none. Errors: all layers that cannot be written, at once; a net without inputs or outputs."""
     inputs, outputs = net.graph.inputs, tuple(b for b in net.graph.outputs if b not in net.graph.inputs)
     if not inputs or not outputs:
         raise SpecError("the net has no inputs or no outputs", Loc(net.graph.file))
@@ -103,7 +103,7 @@ def make_plan(net: Net, fixed_size: bool = False) -> Plan:
     unknown_layers(net, stops)
     used = {b for stop in stops for b in stop.bottoms}
     return Plan(
-        name=net.graph.name or Path(net.graph.file).stem,
+        name=net.graph.name or name or Path(net.graph.file).stem,
         source=net.graph.file,
         inputs=tuple(b for b in inputs if b in used),
         outputs=outputs,

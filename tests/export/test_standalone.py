@@ -138,7 +138,6 @@ def test_programs_keep_their_sizes_open(tmp_path: Path) -> None:
 
 
 def test_an_older_file_survives_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-
     (tmp_path / "net.py").write_text("mine")
     monkeypatch.setattr(verify, "TOLERANCE", -1.0)
     with pytest.raises(SpecError, match="does not compute what the net does: score"):
