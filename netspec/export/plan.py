@@ -92,7 +92,10 @@ def ready(graph: Graph, model: Model, shapes: Mapping[str, Shape] | None = None,
 
 
 def make_plan(net: Net, fixed_size: bool = False, name: str = "") -> Plan:
-    """The plan of a net; `name` is for one that has none. Errors: all layers that cannot be written, at once; a net without inputs or outputs."""
+    """The plan of a net; `name` is for one that has none.
+
+    Errors: all layers that cannot be written, at once; a net without inputs or outputs.
+    """
     inputs, outputs = net.graph.inputs, tuple(b for b in net.graph.outputs if b not in net.graph.inputs)
     if not inputs or not outputs:
         raise SpecError("the net has no inputs or no outputs", Loc(net.graph.file))
