@@ -28,6 +28,11 @@ def number(value: float) -> str:
     return str(value)
 
 
+def counted(n: int, word: str) -> str:
+    """1 bottom, 2 bottoms."""
+    return f"{n} {word}{'' if n == 1 else 's'}"
+
+
 def field_label(path: str) -> str:
     """`convolution_param.kernel_size` -> kernel_size."""
     head, _, rest = path.partition(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ir.coords import IDENTITY, CoordMap
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, Shape
 from netspec.lazytorch import torch
 
@@ -26,7 +27,10 @@ class Filter(Layer):
     def setup(self) -> None:
         bottoms, tops = len(self.proto.bottom), len(self.proto.top)
         if tops != bottoms - 1:
-            raise self.fail(f"has {tops} tops for {bottoms - 1} bottoms and a selector; it takes as many", "top")
+            raise self.fail(
+                f"has {counted(tops, 'top')} for {counted(bottoms - 1, 'bottom')} and a selector; it takes as many",
+                "top",
+            )
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         *blobs, selector = bottoms

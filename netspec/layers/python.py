@@ -7,6 +7,7 @@ from typing import Any
 
 from netspec.data.published import is_published, open_published
 from netspec.data.sample import sample_source
+from netspec.ir.words import counted
 from netspec.layers.base import Context, DataLayer, Layer
 
 python_layers: list[Callable[[Any, Context], type[Python] | None]] = []
@@ -59,7 +60,7 @@ class PublishedData(Python, DataLayer, abstract=True):
 
     def setup(self) -> None:
         if self.proto.bottom:
-            raise self.fail(f"has {len(self.proto.bottom)} bottoms and takes none", "bottom")
+            raise self.fail(f"has {counted(len(self.proto.bottom), 'bottom')} and takes none", "bottom")
 
     def open(self) -> Any:
         context, names = self.context, (self.p.module, self.p.layer, self.p.param_str, list(self.proto.top))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from netspec.errors import LayerError
+from netspec.ir.words import counted
 from netspec.layers.base import Context, DataLayer, Shape
 from netspec.layers.boxes import array
 from netspec.layers.proposals import (
@@ -236,11 +237,11 @@ class RoIData(RCNN, DataLayer, abstract=True):
     def setup(self) -> None:
         super().setup()
         if self.proto.bottom:
-            raise LayerError(f"has {len(self.proto.bottom)} bottoms and takes none", field="bottom")
+            raise LayerError(f"has {counted(len(self.proto.bottom), 'bottom')} and takes none", field="bottom")
         self.batch: dict[str, np.ndarray] = {}
         declared = self.declared()
         if len(declared) != len(self.proto.top):
-            raise LayerError(f"has {len(self.proto.top)} tops and takes 2, 3, 5 or 6", field="top")
+            raise LayerError(f"has {counted(len(self.proto.top), 'top')} and takes 2, 3, 5 or 6", field="top")
 
     def declared(self) -> list[Shape]:
         """The tops' shapes before there is a batch."""

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from netspec.errors import LayerError
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, ParamBlob, Shape, count
 from netspec.lazytorch import F, torch
 
@@ -31,9 +32,9 @@ class Recurrent(Layer, abstract=True):
         given, tops = len(self.proto.bottom), len(self.proto.top)
         if given - exposed not in (2, 3):
             wanted = f"{2 + exposed}, or {3 + exposed} with a static input"
-            raise LayerError(f"has {given} bottoms and takes {wanted}", field="bottom")
+            raise LayerError(f"has {counted(given, 'bottom')} and takes {wanted}", field="bottom")
         if tops != 1 + exposed:
-            raise LayerError(f"has {tops} tops and takes {1 + exposed}", field="top")
+            raise LayerError(f"has {counted(tops, 'top')} and takes {1 + exposed}", field="top")
         self.static = given - exposed == 3
         self.state: list[torch.Tensor] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.errors import LayerError, SpecError
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, Shape
 from netspec.lazytorch import torch
 
@@ -31,7 +32,7 @@ class SegAccuracy(Layer):
     def setup(self) -> None:
         wanted = 1 + len(self.p.output_label)
         if len(self.proto.top) != wanted:
-            message = f"has {len(self.proto.top)} tops and takes {wanted}: one and one per output_label"
+            message = f"has {counted(len(self.proto.top), 'top')} and takes {wanted}: one and one per output_label"
             raise LayerError(message, field="top")
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:

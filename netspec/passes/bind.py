@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from netspec.errors import LayerError, SpecError
 from netspec.ir.graph import AUTOMATIC, Blob, Graph, LayerSpec
+from netspec.ir.words import counted
 from netspec.layers import Context, Layer, layer_class
 from netspec.layers.unhonoured import check_honoured
 
@@ -67,6 +68,7 @@ def check_counts(cls: type[Layer], spec: LayerSpec) -> None:
         n = len(blobs)
         if n < least or (most is not None and n > most):
             wanted = str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
-            raise spec.error(f"has {n} {word}s and takes {wanted}", word)
+            raise spec.error(f"has {counted(n, word)} and takes {wanted}", word)
     if cls.same_count and len(spec.bottoms) != len(spec.tops):
-        raise spec.error(f"has {len(spec.bottoms)} bottoms and {len(spec.tops)} tops; it takes as many of each", "top")
+        both = f"{counted(len(spec.bottoms), 'bottom')} and {counted(len(spec.tops), 'top')}"
+        raise spec.error(f"has {both}; it takes as many of each", "top")

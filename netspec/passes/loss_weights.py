@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from netspec.ir.graph import Blob, LayerSpec, ancestors
+from netspec.ir.words import counted
 from netspec.layers import Layer
 from netspec.passes.bind import Bound
 
@@ -39,5 +40,7 @@ def weights(spec: LayerSpec, layer: Layer) -> list[float]:
     """What is written, or the default, for as many tops as it says."""
     written = list(spec.proto.loss_weight)
     if written and len(written) != len(spec.tops):
-        raise spec.error(f"loss_weight is given {len(written)} times for {len(spec.tops)} tops", "loss_weight")
+        raise spec.error(
+            f"loss_weight is given {len(written)} times for {counted(len(spec.tops), 'top')}", "loss_weight"
+        )
     return written or ([1.0] if layer.loss else [])

@@ -24,7 +24,7 @@ BAD = [
     ("Convolution", "num_output: 3 group: 3 kernel_size: 1", SMALL, 1, "4 channels are no multiple of group 3"),
     ("Convolution", "num_output: 2 kernel_size: 6", SMALL, 1, "does not fit bottom [2, 4, 5, 6]"),
     ("Convolution", "num_output: 2 kernel_size: 1 axis: 4", SMALL, 1, "axis 4 is outside a bottom of 4 axes"),
-    ("Convolution", "num_output: 2 kernel_size: 1", SMALL * 2, 1, "2 bottoms and 1 tops"),
+    ("Convolution", "num_output: 2 kernel_size: 1", SMALL * 2, 1, "2 bottoms and 1 top"),
     ("Convolution", "num_output: 2 kernel_size: 1", [*SMALL, (2, 4, 5, 5)], 2, "differ in shape"),
     ("Deconvolution", "kernel_size: 3", SMALL, 1, "num_output is missing or 0"),
     ("Deconvolution", "num_output: 3 group: 2 kernel_size: 1", SMALL, 1, "num_output 3 is no multiple of group 2"),

@@ -280,7 +280,7 @@ BAD_PYTHON = [
     (TARGET, [(1, 5), (1, 5)], 5, "", "num_classes None must be a whole number"),
     (TARGET, [(1, 5), (1, 5)], 5, "'num_classes': 2, 'batch_size': 0", "batch_size 0 must be a whole number other"),
     (DATA, [], 4, "'num_classes': 2", "has 4 tops and takes 2, 3, 5 or 6"),
-    (DATA, [(1, 5)], 3, "'num_classes': 2", "has 1 bottoms and takes none"),
+    (DATA, [(1, 5)], 3, "'num_classes': 2", "has 1 bottom and takes none"),
 ]
 
 

@@ -10,7 +10,7 @@ from one_layer import check_gradients, layer, net, refused, top_shapes
 
 A, B, C = (2, 3, 4, 5), (2, 3, 4, 6), (2, 3, 2, 2)
 BAD = [
-    ("Eltwise", "", [A], "has 1 bottoms and takes at least 2"),
+    ("Eltwise", "", [A], "has 1 bottom and takes at least 2"),
     ("Eltwise", "", [A, B], "bottoms [2, 3, 4, 5] and [2, 3, 4, 6] differ in shape"),
     ("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 1 }", [A, A], "coeff is for operation SUM, not PROD"),
     ("Eltwise", "eltwise_param { coeff: 1 }", [A, A], "coeff is given 1 times for 2 bottoms"),
@@ -19,7 +19,7 @@ BAD = [
     ("Concat", "concat_param { concat_dim: 4 }", [A, A], "axis 4 is outside a bottom of 4 axes"),
     ("Concat", "", [A, B], "bottoms 0 and 1, [2, 3, 4, 5] and [2, 3, 4, 6], differ beside axis 1"),
     ("Concat", "", [A, (2, 3, 4)], "differ beside axis 1"),
-    ("Crop", "", [A], "has 1 bottoms and takes 2"),
+    ("Crop", "", [A], "has 1 bottom and takes 2"),
     ("Crop", "crop_param { axis: 4 }", [A, C], "axis 4 is outside a bottom of 4 axes"),
     ("Crop", "crop_param { offset: [1, 1, 1] }", [A, C], "offset is given 3 times for 2 cropped axes"),
     ("Crop", "crop_param { offset: 3 }", [A, C], "offset 3 + size 2 exceeds bottom 'b0' axis 2 (4)"),
@@ -28,7 +28,7 @@ BAD = [
     ("Dropout", "dropout_param { dropout_ratio: 1 }", [A], "dropout_ratio 1 must be at least 0 and less than 1"),
     ("Dropout", "dropout_param { scale_test: true }", [A], "scale_test is not supported"),
     ("Dropout", "dropout_param { dropout_ratio: -0.5 }", [A], "dropout_ratio -0.5 must be"),
-    ("Silence", "", [A], "has 1 tops and takes 0"),
+    ("Silence", "", [A], "has 1 top and takes 0"),
     ("InnerProduct", "", [A], "num_output is missing or 0"),
     ("InnerProduct", "inner_product_param { num_output: 2 axis: 4 }", [A], "axis 4 is outside a bottom of 4 axes"),
 ]

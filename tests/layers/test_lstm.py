@@ -12,7 +12,7 @@ SIZE = "recurrent_param { num_output: 2 }"
 EXPOSE = "recurrent_param { num_output: 2 expose_hidden: true }"
 BOTH = [
     ("", [X, CONT], 1, "num_output is missing or 0"),
-    (SIZE, [X], 1, "has 1 bottoms and takes at least 2"),
+    (SIZE, [X], 1, "has 1 bottom and takes at least 2"),
     (SIZE, [X, CONT, (N, 1), STATE], 1, "has 4 bottoms and takes 2, or 3 with a static input"),
     (SIZE, [X, CONT], 2, "has 2 tops and takes 1"),
     (SIZE, [(T,), CONT], 1, "bottom 0 [3] must have at least two axes"),
@@ -22,7 +22,7 @@ BOTH = [
 ]
 BAD = [(type, *case) for type in ("LSTM", "RNN") for case in BOTH] + [
     ("LSTM", EXPOSE, [X, CONT], 1, "has 2 bottoms and takes 4, or 5 with a static input"),
-    ("LSTM", EXPOSE, [X, CONT, STATE, STATE], 1, "has 1 tops and takes 3"),
+    ("LSTM", EXPOSE, [X, CONT, STATE, STATE], 1, "has 1 top and takes 3"),
     ("LSTM", EXPOSE, [X, CONT, STATE, (1, N, 3)], 3, "bottom 3 [1, 2, 3] must be [1, 2, 2]: an initial state"),
     ("RNN", EXPOSE, [X, CONT], 2, "has 2 bottoms and takes 3, or 4 with a static input"),
     ("RNN", EXPOSE, [X, CONT, (1, N, 3)], 2, "bottom 2 [1, 2, 3] must be [1, 2, 2]: an initial state"),
@@ -30,7 +30,7 @@ BAD = [(type, *case) for type in ("LSTM", "RNN") for case in BOTH] + [
     ("LSTMUnit", "", [(2, N, D), (2, N, 8), (2, N)], 2, "bottom 0 [2, 2, 2] must be 1 x streams x cells"),
     ("LSTMUnit", "", [STATE, (1, N, 6), (1, N)], 2, "bottom 1 [1, 2, 6] must be [1, 2, 8]: four gates per cell"),
     ("LSTMUnit", "", [STATE, (1, N, 8), (N, 1)], 2, "bottom 2 [2, 1] must be [1, 2]: one marker per stream"),
-    ("LSTMUnit", "", [STATE, (1, N, 8), (1, N)], 1, "has 1 tops and takes 2"),
+    ("LSTMUnit", "", [STATE, (1, N, 8), (1, N)], 1, "has 1 top and takes 2"),
 ]
 
 

@@ -52,7 +52,7 @@ BAD = [
     ("CropCenter", "crop_center_param { crop_size: 1 }", PLANE, "crop_size is given 1 times for the 4 axes"),
     ("CropCenter", "crop_center_param { crop_size: [0, 0, 1, 4] }", PLANE, "leaves nothing of bottom [2, 3, 5, 7]"),
     ("SegAccuracy", "", [(2, 3, 5, 7), (2, 1, 5, 6)], "must be N x C x H x W and N x 1 x H x W"),
-    ("SegAccuracy", "seg_accuracy_param { output_label: 1 }", [(2, 3, 5, 7), (2, 1, 5, 7)], "has 1 tops and takes 2"),
+    ("SegAccuracy", "seg_accuracy_param { output_label: 1 }", [(2, 3, 5, 7), (2, 1, 5, 7)], "has 1 top and takes 2"),
     (
         "Convolution",
         "convolution_param { num_output: 1 kernel_size: 1 hole: 2 dilation: 2 }",

@@ -17,7 +17,7 @@ BAD = [
     ("SoftmaxWithLoss", "softmax_param { axis: -5 }", [SCORES, LABELS], 1, "axis -5 is outside a bottom of 4 axes"),
     ("SoftmaxWithLoss", "", [SCORES, (2, 4, 4)], 1, "has 32 labels for the 40 places of bottom 0 [2, 3, 4, 5]"),
     ("SoftmaxWithLoss", "", [SCORES, (1, 8, 5)], 1, "differ in the first axis"),
-    ("SoftmaxWithLoss", "", [SCORES], 1, "has 1 bottoms and takes 2"),
+    ("SoftmaxWithLoss", "", [SCORES], 1, "has 1 bottom and takes 2"),
     ("SoftmaxWithLoss", "", [SCORES, LABELS], 3, "has 3 tops and takes 1 to 2"),
     ("Accuracy", "accuracy_param { axis: 9 }", [SCORES, LABELS], 1, "axis 9 is outside a bottom of 4 axes"),
     ("Accuracy", "accuracy_param { top_k: 4 }", [SCORES, LABELS], 1, "top_k 4 is more than the 3 classes"),

@@ -76,7 +76,7 @@ def test_published_layers_read_the_sample():
 def test_published_layers_miss_their_data():
     with pytest.raises(SpecError, match=r"net.prototxt:1:1: .*'d' \(Python\): .*PASCAL VOC is missing"):
         python_net("voc_layers")
-    with pytest.raises(SpecError, match="has 1 bottoms and takes none"):
+    with pytest.raises(SpecError, match="has 1 bottom and takes none"):
         source = 'layer { name: "x" type: "DummyData" top: "x" dummy_data_param { shape {} } } layer { type: "Python" '
         source += 'bottom: "x" top: "y" python_param { module: "voc_layers" layer: "VOCSegDataLayer" } }'
         Net(lower(parse(source)))
