@@ -32,6 +32,12 @@ def shrink(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=True)
 
 
+def last_argmax(x: Tensor, axis: int) -> Tensor:
+    """Where the greatest value stands, as a number; the last of equal ones."""
+    places = x.flip(axis).argmax(axis, keepdim=True)
+    return (x.shape[axis] - 1 - places).float()
+
+
 def put_back(x: Tensor, mask: Tensor, height: int, width: int) -> Tensor:
     """Zeros but for the values of x, at the places of the plane that the mask names."""
     plane = x.new_zeros(*x.shape[:2], height * width)

@@ -50,8 +50,8 @@ def make_model(plan: Plan, picture: Picture | None = None) -> Any:
     """The plan as a ModelProto."""
     onnx = needs("onnx")
     nodes, values = gather(plan, picture)
-    inputs = [info(plan, b, picture.shape(plan.axes[b]) if picture else None) for b in plan.inputs]
-    outputs = [info(plan, b, None) for b in plan.outputs]
+    inputs = [info(plan, b.name, b, picture.shape(plan.axes[b]) if picture else None) for b in plan.inputs]
+    outputs = [info(plan, name, b, None) for name, b in plan.results.items()]
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node(n.op, n.inputs, n.outputs, n.name, **n.attributes) for n in nodes.nodes],
         plan.name,
@@ -70,7 +70,8 @@ def gather(plan: Plan, picture: Picture | None) -> tuple[Nodes, dict[str, np.nda
     g = Nodes()
     names: dict[Blob, str] = {b: g.name(b.name) for b in plan.inputs}
     last = {b.name: b for stop in plan.stops for b in stop.tops}
-    kept = {b: g.name(b.name) for b in last.values() if b not in names}
+    kept = {b: g.name(name) for name, b in plan.results.items()}
+    kept |= {b: g.name(b.name) for b in last.values() if b not in names and b not in kept}
     refusals = Refusals(plan.source, [])
     if picture:
         g.layer = "picture"
@@ -101,13 +102,13 @@ def rename(g: Nodes, new: dict[str, str]) -> None:
         node.outputs = [new.get(n, n) for n in node.outputs]
 
 
-def info(plan: Plan, blob: Blob, picture: tuple[Any, ...] | None) -> Any:
+def info(plan: Plan, name: str, blob: Blob, picture: tuple[Any, ...] | None) -> Any:
     """An input's or output's type, with names for the axes that change."""
     onnx = needs("onnx")
     if picture is not None:
-        return onnx.helper.make_tensor_value_info(blob.name, onnx.TensorProto.UINT8, picture)
-    dims = [name or size for name, size in zip(plan.axes[blob], plan.shapes[blob], strict=True)]
-    return onnx.helper.make_tensor_value_info(blob.name, onnx.TensorProto.FLOAT, dims)
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.UINT8, picture)
+    dims = [axis or size for axis, size in zip(plan.axes[blob], plan.shapes[blob], strict=True)]
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims)
 
 
 def session(path: Path) -> Any:

@@ -62,6 +62,12 @@ class Plan:
     """A name for every axis that changes, or nothing; the same for axes of the same size in all trials."""
     trials: tuple[Shapes, ...]
 
+    @property
+    def results(self) -> dict[str, Blob]:
+        """The outputs by name; one written in place of an input gets another."""
+        inputs = {b.name for b in self.inputs}
+        return {f"{b.name}_out" if b.name in inputs else b.name: b for b in self.outputs}
+
 
 def deployed(graph: Graph, shapes: Mapping[str, Shape] | None = None) -> Graph:
     """Rule 1."""

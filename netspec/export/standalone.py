@@ -62,9 +62,9 @@ class Module:
         forward = list(self.forward)
         if len(self.outputs) == 1:
             result = next(iter(self.outputs.values()))
-            last, _, value = forward[-1].partition(" = ")
+            last, _, value = forward[-1].partition(" = ") if forward else ("", "", "")
+            forward = forward[:-1] if last == result else forward
             result = f"return {value if last == result else result}"
-            forward = forward[:-1] if last in self.outputs.values() else forward
         else:
             result = "return {" + ", ".join(f"{json.dumps(k)}: {v}" for k, v in self.outputs.items()) + "}"
         blocks = [helpers.source(name) for name in self.helpers] + self.classes
@@ -133,7 +133,7 @@ def dictionary(text: str, indent: int) -> list[str]:
 def make_module(plan: Plan, picture: Picture | None) -> Module:
     """The file's parts from a plan."""
     found, used, same = statements(plan)
-    outputs = {b.name: same.get(b, b) for b in plan.outputs}
+    outputs = {name: same.get(b, b) for name, b in plan.results.items()}
     classes = find_blocks(found, plan.inputs, list(outputs.values()))
     writer = Writer(found, plan, outputs, classes)
     writer.begin(picture)
@@ -163,17 +163,17 @@ def about(plan: Plan, picture: Picture | None) -> list[str]:
             lines.append(f"Takes `{blob.name}`: pictures, {shape}, uint8, red, green, blue.")
         else:
             lines.append(f"Takes `{blob.name}`: {' x '.join(sizes)}.")
-    for blob in plan.outputs:
+    for name, blob in plan.results.items():
         sizes = [n or str(s) for n, s in zip(plan.axes[blob], plan.shapes[blob], strict=True)]
-        lines.append(f"Gives `{blob.name}`: {' x '.join(sizes)}.")
+        lines.append(f"Gives `{name}`: {' x '.join(sizes)}.")
     return lines
 
 
 def example(plan: Plan, blob: Blob, picture: Picture | None) -> str:
-    n, *rest = plan.trials[0][blob.name]
+    shape = plan.trials[0][blob.name]
     if picture:
-        return f"torch.zeros({n}, {rest[1]}, {rest[2]}, 3, dtype=torch.uint8)"
-    return f"torch.zeros({', '.join(map(str, (n, *rest)))})"
+        return f"torch.zeros({shape[0]}, {shape[2]}, {shape[3]}, 3, dtype=torch.uint8)"
+    return f"torch.zeros({', '.join(map(str, shape)) or '()'})"
 
 
 class Writer:

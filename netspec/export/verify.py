@@ -78,18 +78,19 @@ def run_net(net: Net, plan: Plan, inputs: Arrays, picture: Picture | None) -> Ar
     tensors = {k: torch.from_numpy(picture.data(v) if picture else v) for k, v in inputs.items()}
     with torch.no_grad():
         values = net.run(plan.outputs, tensors)
-    return {b.name: values[b].numpy() for b in plan.outputs}
+    return {name: values[b].numpy() for name, b in plan.results.items()}
 
 
 def compare(plan: Plan, trials: Sequence[Trial], got: Sequence[Arrays]) -> list[Difference]:
     """Every output of every trial; a result of one output need not name it."""
-    makers = {top.name: stop.site.layer.type for stop in plan.stops for top in stop.tops}
+    makers = {top: stop.site.layer.type for stop in plan.stops for top in stop.tops}
+    labels = {name for name, b in plan.results.items() if makers.get(b) == "ArgMax"}
     rows = []
     for trial, values in zip(trials, got, strict=True):
         only = next(iter(values.values()))
         shapes = {k: v.shape for k, v in trial.inputs.items()}
         for name, want in trial.outputs.items():
-            rows.append(one(name, shapes, want, values.get(name, only), makers.get(name) == "ArgMax"))
+            rows.append(one(name, shapes, want, values.get(name, only), name in labels))
     return rows
 
 

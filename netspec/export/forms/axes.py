@@ -169,14 +169,16 @@ class Softmax(Form):
 
 @form("ArgMax")
 class ArgMax(Form):
-    """Of equal values the later wins in Caffe; PyTorch takes either, ONNX can be told."""
+    """Of equal values the later wins in Caffe. PyTorch and ONNX keep to that for one place, not for several."""
 
     def code(self, site: Site) -> Code:
         if not site.p.HasField("axis"):
             return self.rows(site)
         axis, k = site.p.axis, site.p.top_k
+        if k == 1 and site.p.out_max_val:
+            return Code((f"{{0}}.amax({axis}, keepdim=True)",))
         if k == 1:
-            return Code((f"{{0}}.{'amax' if site.p.out_max_val else 'argmax'}({axis}, keepdim=True).float()",))
+            return Code((f"last_argmax({{0}}, {axis})",), helpers=("last_argmax",))
         return Code((f"{{0}}.topk({k}, {axis}).{'values' if site.p.out_max_val else 'indices'}.float()",))
 
     def rows(self, site: Site) -> Code:
@@ -184,6 +186,8 @@ class ArgMax(Form):
         if site.p.out_max_val:
             text = f"torch.stack([t.float() for t in {{0}}.flatten(1).topk({k})][::-1], 1)"
             return Code((text if not ones else f"{text}.reshape(-1, 2, {k}{ones})",))
+        if k == 1:
+            return Code((f"last_argmax({{0}}.flatten(1), 1).reshape(-1, 1, 1{ones})",), helpers=("last_argmax",))
         return Code((f"{{0}}.flatten(1).topk({k}).indices.float().reshape(-1, 1, {k}{ones})",))
 
     def nodes(self, site: Site, g: Nodes, x: list[str]) -> list[str]:
