@@ -2,6 +2,7 @@
 
 1. In the TEST phase, on the CPU, weights of two-dimensional convolutions are reordered once for oneDNN's kernels and
    the plain ones let go, so that memory does not grow; channels lie innermost in all feature maps.
+   A weight of more than 128 MiB stays plain in fp32: reordering it would once take more memory than any pass does.
 2. A ReLU in place behind such a convolution is computed with it.
 3. With bf16, convolutions multiply in bfloat16 and add up in float32; upsampling and what follows is float32 again.
 4. On a GPU, channels are put innermost and, with bf16, weights become bfloat16.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import torch
 
 from netspec.errors import SpecError
-from netspec.layers.convolution import Convolution
+from netspec.layers.convolution import LARGE, Convolution
 from netspec.layers.packed import can_pack, pack
 from netspec.layers.relu import ReLU
 from netspec.net import Net
@@ -48,6 +49,8 @@ def packs(step: Step) -> bool:
 def freeze_step(net: Net, number: int, step: Step, dtype: torch.dtype, packing: bool) -> None:
     assert isinstance(step.layer, Convolution) and step.blobs is not None
     weight, *bias = (p.detach().to(dtype) for p in step.params())
+    if dtype == torch.float32 and weight.nbytes > LARGE:
+        return
     if not packing:
         step.packed = [weight.contiguous(memory_format=torch.channels_last), *bias]
         return

@@ -15,6 +15,8 @@ from netspec.layers.spatial import declared_window, read_window
 from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
+LARGE = 2**27
+"""Bytes from which a weight is not copied into another layout just because the bottom has one."""
 CONV = {1: "conv1d", 2: "conv2d", 3: "conv3d"}
 CONV_TRANSPOSE = {1: "conv_transpose1d", 2: "conv_transpose2d", 3: "conv_transpose3d"}
 
@@ -95,6 +97,8 @@ class ConvolutionBase(Layer, abstract=True):
         x = bottom if axis == 1 and spatial else bottom.reshape(prod(lead), bottom.shape[axis], *(spatial or (1,)))
         if not spatial:
             window, weight = Window((1,), (1,), (0,), (1,)), weight.unsqueeze(-1)
+        if weight.nbytes > LARGE and weight.is_contiguous():
+            x = x.contiguous()
         axes = len(window.kernel)
         if self.transposed:
             convolve = getattr(F, CONV_TRANSPOSE[axes])
