@@ -100,9 +100,13 @@ def wrapped(text: str, indent: int, ending: str) -> list[str]:
 
 
 def docstring(lines: Sequence[str], indent: int = 0) -> list[str]:
-    """A docstring of one line, or of several with the quotes on a line of their own."""
+    """A docstring of one line, or of several with the quotes on a line of their own.
+
+    Names come from files: what could end the docstring is changed, so that no file writes code.
+    """
     pad = INDENT * indent
-    clean = [line.replace("\\", "/").replace('"""', "'''") for line in lines]
+    printable = ["".join(c if c.isprintable() else "?" for c in line) for line in lines]
+    clean = [line.replace("\\", "/").replace('"', "'") for line in printable]
     if len(clean) == 1:
         return [f'{pad}"""{clean[0]}"""']
     return [f'{pad}"""{clean[0]}', *(pad + line if line else "" for line in clean[1:]), f'{pad}"""']

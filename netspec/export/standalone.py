@@ -23,7 +23,7 @@ from netspec.export.blocks import Block, BlockClass, find_blocks
 from netspec.export.forms import REQUIRED, Arg, Member
 from netspec.export.picture import Picture
 from netspec.export.plan import Plan
-from netspec.export.source import class_name, docstring, identifier, laid_out, unused
+from netspec.export.source import arguments, class_name, docstring, identifier, laid_out, unused
 from netspec.export.statements import Statement, statements
 from netspec.ir.graph import Blob
 
@@ -99,7 +99,7 @@ class Module:
         lines = ['if __name__ == "__main__":', "    with torch.inference_mode():"]
         lines += laid_out(f"outputs = load()({', '.join(self.example)})", 2)
         if len(self.outputs) == 1:
-            return [*lines, f'    print("{next(iter(self.outputs))}", tuple(outputs.shape))']
+            return [*lines, f"    print({json.dumps(next(iter(self.outputs)))}, tuple(outputs.shape))"]
         return [*lines, "    for name, value in outputs.items():", "        print(name, tuple(value.shape))"]
 
 
@@ -126,8 +126,8 @@ def dictionary(text: str, indent: int) -> list[str]:
     pad = "    " * indent
     if len(pad) + len(text) <= 88:
         return [pad + text]
-    inside = text[len("return {") : -1].split(", ")
-    return [pad + "return {", *(f"{pad}    {entry}," for entry in inside), pad + "}"]
+    entries = arguments(text[len("return {") : -1])
+    return [pad + "return {", *(f"{pad}    {entry}," for entry in entries), pad + "}"]
 
 
 def make_module(plan: Plan, picture: Picture | None) -> Module:

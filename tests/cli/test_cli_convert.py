@@ -63,6 +63,7 @@ def test_lenet_of_2014_in_onnx(tmp_path: Path) -> None:
     assert (scores.argmax(1) == labels).mean() == pytest.approx(0.9905)
 
 
+@pytest.mark.long
 def test_lenet_of_2014_in_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["convert", lenet(), str(tmp_path / "lenet.py")]) == 0
     assert "computes what the net does" in capsys.readouterr().out

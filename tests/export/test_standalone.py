@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -81,6 +82,7 @@ def test_inception_modules_are_one_class(tmp_path: Path) -> None:
     formatted(text, tmp_path)
 
 
+@pytest.mark.long
 def test_residual_blocks_are_two_classes(tmp_path: Path) -> None:
     net = build(resnet(8, 64, 10))
     rows = export(net, tmp_path / "resnet.py")
@@ -118,6 +120,24 @@ def test_names_that_python_does_not_take(name: str, tmp_path: Path) -> None:
             got = module(*(torch.from_numpy(v) for v in trial.inputs.values()))
         np.testing.assert_allclose(got.numpy(), trial.outputs["train"], rtol=1e-5, atol=1e-6)
     formatted(text_of(plan), tmp_path)
+
+
+EVIL = 'x"); raise SystemExit(3) #'
+
+
+def test_names_write_no_code(tmp_path: Path) -> None:
+    """What is written is run: a name from a file must stay a name."""
+    text = input("data", 1, 2, 5, 5) + conv("evil", "data", 2, 3) + relu("evil", "last")
+    text = 'name: "NAME"' + text.replace('top: "evil"', 'top: "NAME"').replace('bottom: "evil"', 'bottom: "NAME"')
+    for name in (EVIL, '""" + 1/0 + """', "new\nline\\"):
+        escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        net = build(text.replace("NAME", escaped))
+        assert [b.name for b in net.graph.outputs] == [name]
+        source = text_of(make_plan(net))
+        names = {node.id for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)}
+        assert not names & {"SystemExit", "x_raise"}
+        assert not [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Raise)]
+        assert make_net(make_plan(net)) is not None
 
 
 def test_pictures(tmp_path: Path) -> None:
