@@ -29,11 +29,14 @@ class LayerTime:
 
 @dataclass(frozen=True)
 class NetTime:
-    """Layers, and the whole net run as it is run for real; peak memory in MiB of this process or on the GPU."""
+    """Layers, and the whole net run as it is run for real; peak memory in MiB of this process or on the GPU.
+
+    A net without a loss has no backward pass (None), and its forward pass keeps nothing for one.
+    """
 
     layers: tuple[LayerTime, ...]
     forward: float
-    backward: float
+    backward: float | None
     peak: float
 
 
@@ -49,16 +52,30 @@ def random_inputs(net: Net) -> dict[str, Tensor]:
 
 def time_net(net: Net, inputs: Mapping[str, Tensor], iterations: int = 5) -> NetTime:
     """Medians over `iterations` after one run to warm up."""
-    layers = time_layers(net, inputs, iterations)
-    forward, backward = [], []
-    for _ in range(iterations + 1):
-        start = now(net)
-        loss, _ = net.loss(inputs)
-        middle = now(net)
-        loss.backward()
-        forward.append(middle - start)
-        backward.append(now(net) - middle)
-    return NetTime(tuple(layers), median_ms(forward), median_ms(backward), peak_mib(net))
+    layers = tuple(time_layers(net, inputs, iterations))
+    if not net.losses:
+        with torch.inference_mode():
+            forward = [time_forward(net, inputs) for _ in range(iterations + 1)]
+        return NetTime(layers, median_ms(forward), None, peak_mib(net))
+    both = [time_both(net, inputs) for _ in range(iterations + 1)]
+    forward, backward = (median_ms(list(times)) for times in zip(*both, strict=True))
+    return NetTime(layers, forward, backward, peak_mib(net))
+
+
+def time_forward(net: Net, inputs: Mapping[str, Tensor]) -> float:
+    """Seconds of one pass."""
+    start = now(net)
+    net(**inputs)
+    return now(net) - start
+
+
+def time_both(net: Net, inputs: Mapping[str, Tensor]) -> tuple[float, float]:
+    """Seconds forward and backward."""
+    start = now(net)
+    loss, _ = net.loss(inputs)
+    middle = now(net)
+    loss.backward()
+    return middle - start, now(net) - middle
 
 
 def time_layers(net: Net, inputs: Mapping[str, Tensor], iterations: int) -> list[LayerTime]:
