@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from solver.solver_nets import everything, same
+from solver_nets import everything, same
 
 from netspec.data.order import RandomDraw
 from netspec.layers.base import DataLayer
