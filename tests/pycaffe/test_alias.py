@@ -72,7 +72,8 @@ def test_other_verbs_run_python_layers_where_it_is_allowed(folder: Path) -> None
         "    def reshape(self, bottom, top): top[0].reshape(2, 3)\n"
         "    def forward(self, bottom, top): top[0].data[...] = 1\n"
     )
-    ones = 'layer { name: "in" type: "Python" top: "x" python_param { module: "mine" layer: "Ones" } }'
+    ones = 'layer { name: "in" type: "Input" top: "in" input_param { shape { dim: 1 } } } '
+    ones += 'layer { name: "ones" type: "Python" bottom: "in" top: "x" python_param { module: "mine" layer: "Ones" } }'
     (folder / "net.prototxt").write_text(ones + ' layer { name: "y" type: "Reduction" bottom: "x" top: "y" }')
     command = ("-m", "netspec", "time", "net.prototxt", "--iterations", "1")
     done = run(folder, *command)
