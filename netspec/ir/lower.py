@@ -15,6 +15,7 @@ from typing import Any
 from netspec import schema
 from netspec.errors import SpecError, suggestion
 from netspec.ir.graph import Blob, Graph, LayerSpec, State
+from netspec.ir.words import counted
 from netspec.spec.text import Document, Place
 
 PHASES = ("TRAIN", "TEST")
@@ -26,11 +27,10 @@ def lower(document: Document, phase: str = "TRAIN", level: int = 0, stages: Sequ
     if phase not in PHASES:
         raise SpecError(f"phase '{phase}' is not TRAIN or TEST")
     state = State(phase, level, (*net.state.stage, *stages))
-    wiring = _Wiring()
-    layers = []
-    for proto, place in zip(net.layer, document.place.fields.get("layer", []), strict=True):
-        if kept(proto, place, state):
-            layers.append(wiring.layer(proto, place))
+    places = document.place.fields.get("layer", [])
+    taken = [(proto, place) for proto, place in zip(net.layer, places, strict=True) if kept(proto, place, state)]
+    wiring = _Wiring({top: proto.name for proto, _ in reversed(taken) for top in proto.top})
+    layers = [wiring.layer(proto, place) for proto, place in taken]
     return Graph(net.name, tuple(layers), state, net.force_backward, net.debug_info, document.file).verify("lower")
 
 
@@ -55,9 +55,10 @@ def meets(rule: Any, state: State) -> bool:
 
 
 class _Wiring:
-    """Follows names down the file: the last value of each, who made it, who read it."""
+    """Follows names down the file: the last value of each, who made it, who read it; `makers` are all there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, makers: dict[str, str]) -> None:
+        self.makers = makers
         self.last: dict[str, Blob] = {}
         self.writer: dict[Blob, str] = {}
         self.reader: dict[Blob, str] = {}
@@ -66,7 +67,8 @@ class _Wiring:
         spec = LayerSpec(proto.name, proto.type, (), (), proto, place)
         if proto.propagate_down and len(proto.propagate_down) != len(proto.bottom):
             raise spec.error(
-                f"propagate_down is given {len(proto.propagate_down)} times for {len(proto.bottom)} bottoms",
+                f"propagate_down is given {counted(len(proto.propagate_down), 'time')} "
+                f"for {counted(len(proto.bottom), 'bottom')}",
                 "propagate_down",
             )
         bottoms = tuple(self.bottom(spec, i, name) for i, name in enumerate(proto.bottom))
@@ -81,12 +83,16 @@ class _Wiring:
 
     def bottom(self, spec: LayerSpec, index: int, name: str) -> Blob:
         if name not in self.last:
-            raise SpecError(
-                f"layer '{spec.name}' ({spec.type}): no layer above makes its bottom '{name}'"
-                + suggestion(name, self.last),
-                nth(spec.place, "bottom", index).loc,
-            )
+            message = f"layer '{spec.name}' ({spec.type}): no layer above makes its bottom '{name}'"
+            raise SpecError(message + self.elsewhere(spec, name), nth(spec.place, "bottom", index).loc)
         return self.last[name]
+
+    def elsewhere(self, spec: LayerSpec, name: str) -> str:
+        """Who makes a name that nobody above makes, or what may have been meant."""
+        if name not in self.makers:
+            return suggestion(name, self.last)
+        maker = self.makers[name]
+        return ", but it does itself" if maker == spec.name else f", but layer '{maker}' below does"
 
     def top(self, spec: LayerSpec, index: int, name: str, bottoms: tuple[Blob, ...], earlier: dict[Blob, str]) -> Blob:
         proto = spec.proto

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ir.coords import CoordMap
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, Shape, canonical_axis
 from netspec.layers.window import spatial_map
 from netspec.lazytorch import torch
@@ -27,7 +28,7 @@ class Crop(Layer):
         """One offset for each of the cropped axes."""
         given = list(self.p.offset)
         if len(given) not in (0, 1, axes):
-            raise self.fail(f"offset is given {len(given)} times for {axes} cropped axes", "offset")
+            raise self.fail(f"offset is given {counted(len(given), 'time')} for {axes} cropped axes", "offset")
         return given if len(given) == axes else (given or [0]) * axes
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:

@@ -40,7 +40,7 @@ class DetectionEvaluate(Layer):
             raise self.fail("num_classes is missing or 0", "num_classes")
         if p.overlap_threshold <= 0:
             raise self.fail(f"overlap_threshold {p.overlap_threshold:g} must be above 0", "overlap_threshold")
-        self.classes = [c for c in range(p.num_classes) if c != p.background_label_id]
+        self.rows = p.num_classes - (0 <= p.background_label_id < p.num_classes)
         self.sizes: list[tuple[int, int]] | None = None
         self.at = 0
 
@@ -49,7 +49,7 @@ class DetectionEvaluate(Layer):
         if len(found) != 4 or found[:2] != (1, 1) or found[3] != COLUMNS:
             raise self.fail(f"bottom 0 {list(found)} must hold detections: 1 x 1 x rows x {COLUMNS}")
         check_truth(self, 1, bottoms[1])
-        return [(1, 1, len(self.classes) + found[2], 5)]
+        return [(1, 1, self.rows + found[2], 5)]
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         truth = read_truth(bottoms[1], self.p.background_label_id)
@@ -60,7 +60,8 @@ class DetectionEvaluate(Layer):
                 f"a detection has the background's label {self.p.background_label_id}", "background_label_id"
             )
         out = np.zeros(self.shapes([tuple(b.shape) for b in bottoms])[0][2:], found.dtype)
-        rows = [[-1, c, self.number(truth, c), -1, -1] for c in self.classes]
+        classes = (c for c in range(self.p.num_classes) if c != self.p.background_label_id)
+        rows = [[-1, c, self.number(truth, c), -1, -1] for c in classes]
         for image in np.unique(found[:, 0].astype(np.int64)):
             own = found[found[:, 0].astype(np.int64) == image]
             rows += self.image_rows(int(image), own, truth.get(int(image)), self.next_size())

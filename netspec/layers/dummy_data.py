@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from netspec import schema
 from netspec.fillers import fill
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, Shape
 from netspec.lazytorch import torch
 
@@ -42,7 +43,10 @@ class DummyData(Layer):
         for field in LEGACY:
             given = len(getattr(self.p, field))
             if given not in (1, tops):
-                raise self.fail(f"{field} is given {given} times for {tops} tops; give it once, or once per top", field)
+                raise self.fail(
+                    f"{field} is given {counted(given, 'time')} for {counted(tops, 'top')}; give one, or one per top",
+                    field,
+                )
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         tops = range(len(self.proto.top))

@@ -7,6 +7,7 @@ from math import prod
 
 from netspec import schema
 from netspec.ir.coords import IDENTITY, CoordMap
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, Shape, same_shape
 from netspec.lazytorch import torch
 
@@ -32,7 +33,9 @@ class Eltwise(Layer):
         if self.coeff and self.operation == "PROD":
             raise self.fail("coeff is for operation SUM, not PROD", "coeff")
         if self.coeff and len(self.coeff) != len(self.proto.bottom):
-            raise self.fail(f"coeff is given {len(self.coeff)} times for {len(self.proto.bottom)} bottoms", "coeff")
+            raise self.fail(
+                f"coeff is given {counted(len(self.coeff), 'time')} for {len(self.proto.bottom)} bottoms", "coeff"
+            )
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         for index in range(1, len(bottoms)):

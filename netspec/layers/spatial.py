@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netspec.ir.words import counted
 from netspec.layers.base import Layer
 from netspec.layers.window import Window
 
@@ -48,5 +49,5 @@ def _per_axis(layer: Layer, name: str, short: str | None, axes: int, default: in
             raise layer.fail(f"{name} is missing", name)
         return (default or 0,) * axes
     if len(values) not in (1, axes):
-        raise layer.fail(f"{name} is given {len(values)} times for {axes} spatial axes", name)
+        raise layer.fail(f"{name} is given {counted(len(values), 'time')} for {axes} spatial axes", name)
     return values * axes if len(values) == 1 and axes != 1 else values[:axes]

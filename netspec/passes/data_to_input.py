@@ -15,7 +15,9 @@ from typing import Any
 
 from netspec import schema
 from netspec.ir.graph import Graph, LayerSpec
+from netspec.layers import layer_class
 from netspec.layers.base import Shape
+from netspec.passes.bind import blame
 
 NO_DATA = ("Input", "DummyData", "Parameter")
 # Image sizes of the published data layers, by their Python module.
@@ -35,8 +37,11 @@ class Inputs:
 
 
 def brings_data(spec: LayerSpec) -> bool:
-    """Whether a layer reads from outside the net."""
-    return not spec.bottoms and spec.type not in NO_DATA
+    """Whether a layer reads from outside the net: one without bottoms whose type needs none."""
+    if spec.bottoms or spec.type in NO_DATA:
+        return False
+    with blame(spec):
+        return layer_class(spec.type).bottoms[0] == 0
 
 
 def data_to_input(graph: Graph, given: Mapping[str, Shape] | None = None) -> Inputs:

@@ -18,6 +18,7 @@ from netspec import schema
 from netspec.errors import Loc, SpecError, suggestion
 from netspec.ir.graph import Graph
 from netspec.ir.lower import lower, nth
+from netspec.ir.words import counted
 from netspec.pipeline import read_net
 from netspec.solver import policies
 from netspec.spec import binary, text
@@ -108,10 +109,13 @@ def check_tests(document: Document) -> None:
     shared = param.HasField("net") or param.HasField("net_param")
     iters = len(param.test_iter)
     if iters < named or (iters > named and not shared):
-        raise SpecError(f"test_iter is given {iters} times for {named} test nets", place.of("test_iter"))
+        raise SpecError(
+            f"test_iter is given {counted(iters, 'time')} for {counted(named, 'test net')}", place.of("test_iter")
+        )
     if len(param.test_state) not in (0, iters):
         raise SpecError(
-            f"test_state is given {len(param.test_state)} times for {iters} test nets", place.of("test_state")
+            f"test_state is given {counted(len(param.test_state), 'time')} for {counted(iters, 'test net')}",
+            place.of("test_state"),
         )
     if iters and not param.test_interval:
         raise SpecError("test_iter needs a test_interval", place.of("test_iter"))

@@ -31,6 +31,7 @@ TOKEN = re.compile(
 )
 INTEGERS = {FD.CPPTYPE_INT32: 32, FD.CPPTYPE_INT64: 64, FD.CPPTYPE_UINT32: 32, FD.CPPTYPE_UINT64: 64}
 UNSIGNED = {FD.CPPTYPE_UINT32, FD.CPPTYPE_UINT64}
+UNSIGNABLE = {FD.CPPTYPE_STRING, FD.CPPTYPE_ENUM, FD.CPPTYPE_BOOL}
 Field = Any
 """A field's descriptor; protobuf's own type stubs differ from version to version."""
 TRUE, FALSE = {"true", "True", "t", "1"}, {"false", "False", "f", "0"}
@@ -77,18 +78,18 @@ def read(path: str | Path, message: str = "NetParameter") -> Document:
 
 
 def decode(data: bytes, file: str) -> str:
-    """UTF-8 (a byte order mark dropped), else Latin-1; binary data is refused."""
+    """UTF-8, else Latin-1; binary data is refused."""
     if b"\0" in data[:4096]:
         raise SpecError("not a text file (it holds zero bytes)", Loc(file))
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError:
         return data.decode("latin-1")
 
 
 def parse(text: str, file: str = "<text>", message: str = "NetParameter") -> Document:
     """Text -> Document. Errors name file, line and column, show the line, and guess at the field that was meant."""
-    return _Parser(text, file).document(schema.message_class(message)())
+    return _Parser(text.removeprefix("\ufeff"), file).document(schema.message_class(message)())
 
 
 class _Parser:
@@ -100,6 +101,7 @@ class _Parser:
         self.line = 0
         self.tokens = self._tokens()
         self.at = 0
+        self.outer: list[Message] = []
 
     def _tokens(self) -> list[tuple[str, str, int]]:
         tokens, pos = [], 0
@@ -116,7 +118,8 @@ class _Parser:
             pos = m.end()
             if kind == "number" and pos < len(self.text) and re.match(r"\w", self.text[pos]):
                 raise self.error(f"malformed number '{m.group()}{self.text[pos]}'", m.start())
-        tokens.append(("end", "", len(self.text)))
+        last = tokens[-1] if tokens else ("", "", 0)
+        tokens.append(("end", "", last[2] + len(last[1])))
         return tokens
 
     def loc(self, pos: int) -> Loc:
@@ -170,11 +173,17 @@ class _Parser:
     def _opened(self, place: Place) -> str:
         return f"the message opened at line {place.loc.line}"
 
+    def _unknown(self, message: Message, place: Place, name: str, pos: int) -> SpecError:
+        """Where the message around knows the field, what is missing is most likely a brace."""
+        said = f"{message.DESCRIPTOR.name} has no field '{name}'"
+        if any(name in outer.DESCRIPTOR.fields_by_name for outer in self.outer):
+            return self.error(f"{said}; is {self._opened(place)} not closed?", pos)
+        return self.error(said + suggestion(name, message.DESCRIPTOR.fields_by_name), pos)
+
     def field(self, message: Message, place: Place, name: str, pos: int) -> None:
         descriptor = message.DESCRIPTOR.fields_by_name.get(name)
         if descriptor is None:
-            near = suggestion(name, message.DESCRIPTOR.fields_by_name)
-            raise self.error(f"{message.DESCRIPTOR.name} has no field '{name}'{near}", pos)
+            raise self._unknown(message, place, name, pos)
         colon = self.take(":")
         if is_repeated(descriptor) and self.take("["):
             while not self.take("]"):
@@ -214,7 +223,9 @@ class _Parser:
         sub = sub.add() if is_repeated(descriptor) else sub
         if not is_repeated(descriptor):
             sub.SetInParent()
+        self.outer.append(message)
         self.fields(sub, here, "}" if opening[1] == "{" else ">")
+        self.outer.pop()
 
     def scalar(self, descriptor: Field) -> Any:
         negative = self.take("-")
@@ -223,6 +234,8 @@ class _Parser:
         if kind in ("punct", "end"):
             raise ValueError(f"expected a value, found '{text or 'the end of the file'}'")
         self.at += 1
+        if negative and cpp in UNSIGNABLE:
+            raise ValueError(f"'-' before {text}, which has no sign")
         if cpp == FD.CPPTYPE_STRING:
             return self.string(descriptor, kind, text)
         if cpp == FD.CPPTYPE_ENUM:
@@ -302,7 +315,7 @@ def unescape(text: str) -> bytes:
         if code[0] == "x":
             return bytes([int(code[1:], 16)])
         if code[0] in "uU":
-            return chr(int(code[1:], 16)).encode()
+            return character(int(code[1:], 16))
         if code[0] in "01234567":
             return bytes([int(code, 8) & 255])
         return bytes([ESCAPES[code]]) if code in ESCAPES else code.encode()
@@ -312,6 +325,14 @@ def unescape(text: str) -> bytes:
         out += text[pos : m.start()].encode("utf-8", "surrogateescape") + one(m)
         pos = m.end()
     return out + text[pos:].encode("utf-8", "surrogateescape")
+
+
+def character(code: int) -> bytes:
+    """A Unicode code point in UTF-8; surrogates and numbers past the last one are none."""
+    try:
+        return chr(code).encode()
+    except (ValueError, UnicodeEncodeError):
+        raise ValueError(f"{code:#x} is no character's number") from None
 
 
 def dump(message: Message, scalar: Callable[[Field, Any], str] | None = None) -> str:

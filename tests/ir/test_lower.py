@@ -61,12 +61,17 @@ def test_a_bottom_reads_the_last_top_of_its_name() -> None:
     [
         ('layer { name: "x" type: "TanH" bottom: "dat" top: "x" }',
          r"net:2:\d+: error: layer 'x' \(TanH\): no layer above makes its bottom 'dat', did you mean 'data'\?"),
+        ('layer { name: "x" type: "Eltwise" bottom: "data" bottom: "y" top: "x" }'
+         'layer { name: "y" type: "TanH" bottom: "x" top: "y" }',
+         r"no layer above makes its bottom 'y', but layer 'y' below does"),
+        ('layer { name: "x" type: "TanH" bottom: "x" top: "x" }',
+         r"no layer above makes its bottom 'x', but it does itself"),
         (X + 'layer { name: "y" type: "TanH" bottom: "data" top: "x" }',
          r"net:3:\d+: .*top 'x' is made by layer 'x' already"),
         (X + 'layer { name: "y" type: "ReLU" bottom: "data" top: "data" }',
          r"net:3:\d+: .*changes 'data' in place, but 'x' reads it too"),
         ('layer { name: "x" type: "TanH" bottom: "data" top: "x" propagate_down: true propagate_down: true }',
-         r"propagate_down is given 2 times for 1 bottoms"),
+         r"propagate_down is given 2 times for 1 bottom$"),
         ('layer { name: "x" type: "TanH" bottom: "data" top: "x" include { } exclude { } }',
          r"include and exclude rules"),
     ],

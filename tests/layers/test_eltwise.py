@@ -13,7 +13,7 @@ BAD = [
     ("Eltwise", "", [A], "has 1 bottom and takes at least 2"),
     ("Eltwise", "", [A, B], "bottoms [2, 3, 4, 5] and [2, 3, 4, 6] differ in shape"),
     ("Eltwise", "eltwise_param { operation: PROD coeff: 1 coeff: 1 }", [A, A], "coeff is for operation SUM, not PROD"),
-    ("Eltwise", "eltwise_param { coeff: 1 }", [A, A], "coeff is given 1 times for 2 bottoms"),
+    ("Eltwise", "eltwise_param { coeff: 1 }", [A, A], "coeff is given 1 time for 2 bottoms"),
     ("Concat", "concat_param { axis: 1 concat_dim: 1 }", [A, A], "give axis or its older name concat_dim, not both"),
     ("Concat", "concat_param { axis: 4 }", [A, A], "axis 4 is outside a bottom of 4 axes"),
     ("Concat", "concat_param { concat_dim: 4 }", [A, A], "axis 4 is outside a bottom of 4 axes"),
