@@ -49,7 +49,7 @@ class ArgMax(Layer):
         if self.p.HasField("axis"):
             values, places = greatest(x, self.p.axis, self.p.top_k)
             return [values if self.p.out_max_val else places.to(x.dtype)]
-        values, places = greatest(x.flatten(1), 1, self.p.top_k)
+        values, places = greatest(x.reshape(len(x), -1), 1, self.p.top_k)
         rows = [places.to(x.dtype), values] if self.p.out_max_val else [places.to(x.dtype)]
         return [torch.stack(rows, 1).reshape(self.shapes([tuple(x.shape)])[0])]
 

@@ -36,7 +36,7 @@ class ContrastiveLoss(Loss):
         return [()]
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
-        a, b = (wide(x).flatten(1) for x in bottoms[:2])
+        a, b = (wide(x).reshape(len(x), -1) for x in bottoms[:2])
         alike = bottoms[2].detach().flatten().trunc() != 0
         squared = (a - b).square().sum(1)
         return [torch.where(alike, squared, self.apart(squared)).sum() / (2 * len(squared))]

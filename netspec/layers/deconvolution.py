@@ -39,9 +39,9 @@ class Deconvolution(ConvolutionBase):
 
     def interpolates(self, window: Window, weight: torch.Tensor) -> bool:
         """Whether the weights are frozen and bilinear; they are looked at again whenever they have changed."""
-        aligned = {(k, d) for k, d in zip(window.kernel, window.dilation, strict=True)} == {(window.kernel[0], 1)}
-        aligned = aligned and all(k == 2 * s - s % 2 for k, s in zip(window.kernel, window.stride, strict=True))
-        if weight.requires_grad or len(window.kernel) != 2 or not aligned or "interpolation" in self.context.no_pass:
+        square = len(window.kernel) == 2 and window.kernel[0] == window.kernel[1] and window.dilation == (1, 1)
+        aligned = square and all(k == 2 * s - s % 2 for k, s in zip(window.kernel, window.stride, strict=True))
+        if weight.requires_grad or not aligned or "interpolation" in self.context.no_pass:
             return False
         if torch.compiler.is_compiling() or weight.is_inference():
             return False

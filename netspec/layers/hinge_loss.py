@@ -27,7 +27,7 @@ class HingeLoss(Loss):
         return [()]
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
-        scores = wide(bottoms[0]).flatten(1)
+        scores = wide(bottoms[0]).reshape(len(bottoms[0]), -1)
         target, _ = read_labels(bottoms[1], scores, 1, None)
         sign = torch.ones_like(scores).scatter(1, target, -1.0)
         missing = torch.relu(1 + sign * scores)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log, prod
 
-from netspec.errors import SpecError
+from netspec.errors import LayerError, SpecError
 from netspec.layers.base import Shape, count
 from netspec.layers.labels import label_axis, read_labels
 from netspec.layers.losses import LEAST_PROBABILITY, Loss, wide, with_gradient_of
@@ -20,7 +20,8 @@ class InfogainLoss(Loss):
     H (K x K) is bottom 2, or read from `source`, a binary BlobProto. Z is the normaliser of loss_param: by default the
     number of places whose label is not ignore_label.
     Shapes: scores with K classes along the axis, one label per place, maybe H -> a scalar, maybe p (a second top).
-    Errors: neither source nor bottom 2, another number of labels than places, H of other than K² values.
+    Errors: neither source nor bottom 2, loss_param's old normalize, another number of labels than
+        places, H of other than K² values.
     Source: Caffe's InfogainLoss; the gradient is that of log p also below 1e-20. Labels, H and a gradient on the
         second top count for nothing backward.
     """
@@ -31,6 +32,8 @@ class InfogainLoss(Loss):
 
     def setup(self) -> None:
         p = self.proto.loss_param
+        if p.HasField("normalize"):
+            raise LayerError("normalize is not supported: give normalization", field="loss_param.normalize")
         self.ignore: int | None = p.ignore_label if p.HasField("ignore_label") else None
         self.read: torch.Tensor | None = None
         if len(self.proto.bottom) < 3 and not self.p.source:

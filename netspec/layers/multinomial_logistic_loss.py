@@ -24,7 +24,7 @@ class MultinomialLogisticLoss(Loss):
         return [()]
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
-        p = wide(bottoms[0]).flatten(1)
+        p = wide(bottoms[0]).reshape(len(bottoms[0]), -1)
         target, _ = read_labels(bottoms[1], p, 1, None)
         picked = p.gather(1, target)
         held = picked.detach().clamp(min=LEAST_PROBABILITY)

@@ -40,12 +40,14 @@ class Recurrent(Layer, abstract=True):
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         x, cont = bottoms[:2]
-        if len(x) < 2:
-            raise self.fail(f"bottom 0 {list(x)} must have at least two axes: steps, streams, ...")
+        if len(x) < 3:
+            raise self.fail(f"bottom 0 {list(x)} must have at least three axes: steps, streams, values")
         if cont != x[:2]:
             raise self.fail(f"bottom 1 {list(cont)} must be {list(x[:2])}: steps, streams")
         if self.static and bottoms[2][:1] != x[1:2]:
             raise self.fail(f"bottom 2 {list(bottoms[2])} must have {x[1]} streams on its first axis")
+        if self.static and len(bottoms[2]) < 2:
+            raise self.fail(f"bottom 2 {list(bottoms[2])} must have at least two axes: streams, values")
         state = (1, x[1], self.p.num_output)
         for index, shape in enumerate(bottoms[3 if self.static else 2 :], 3 if self.static else 2):
             if count(shape) != count(state):
@@ -65,7 +67,7 @@ class Recurrent(Layer, abstract=True):
 
     def inputs(self, bottoms: Sequence[torch.Tensor], params: Sequence[torch.Tensor]) -> torch.Tensor:
         """What x, the static input and the bias bring to every step: T x N x rows."""
-        y = F.linear(bottoms[0].flatten(2) if bottoms[0].ndim > 2 else bottoms[0][..., None], params[0], params[1])
+        y = F.linear(bottoms[0].flatten(2), params[0], params[1])
         return y + F.linear(bottoms[2].flatten(1), params[2]) if self.static else y
 
     def initial(self, bottoms: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -68,6 +68,17 @@ def test_deconvolution_is_the_transpose_of_convolution():
     assert torch.allclose((forward * y).sum(), (x * back).sum(), atol=1e-4)
 
 
+@pytest.mark.parametrize("type", ["Convolution", "Deconvolution"])
+def test_without_spatial_axes_it_is_a_matrix_product(type):
+    settings = "convolution_param { num_output: 4 group: 2 kernel_size: 3 stride: 2 pad: 1 }"
+    one, x = layer(type, settings, [(3, 2)]), torch.randn(3, 2)
+    weight, bias = (torch.randn(blob.shape) for blob in one.params([(3, 2)]))
+    matrix = torch.zeros(4, 2)
+    for out in range(4):
+        matrix[out, out // 2] = weight.reshape(-1)[out]
+    torch.testing.assert_close(one.forward([x], [weight, bias])[0], x @ matrix.T + bias)
+
+
 def test_bilinear_deconvolution_keeps_a_constant():
     settings = """convolution_param { num_output: 2 group: 2 kernel_size: 4 stride: 2 bias_term: false
                   weight_filler { type: "bilinear" } }"""

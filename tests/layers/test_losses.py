@@ -29,6 +29,12 @@ BAD = [
     ("HingeLoss", "", [(4, 3), (4, 3)], "bottom 1 [4, 3] must hold one label per row, 4"),
     ("InfogainLoss", "", ROWS, "the infogain matrix is missing: give source, or a third bottom"),
     ("InfogainLoss", "", [(4, 3), (4,), (3, 2)], "the infogain matrix [3, 2] must be 3 x 3"),
+    (
+        "InfogainLoss",
+        "loss_param { normalize: true }",
+        [*ROWS, (3, 3)],
+        "normalize is not supported: give normalization",
+    ),
     ("InfogainLoss", "infogain_loss_param { axis: 2 }", [(4, 3), (4,), (3, 3)], "axis 2 is outside"),
     ("InfogainLoss", "", [(4, 3, 2), (4,), (3, 3)], "labels for the 8 places"),
     ("MultinomialLogisticLoss", "", [(4, 3), (3,)], "differ in the first axis"),
@@ -93,6 +99,18 @@ def test_labels_take_no_gradient():
         shapes = [(4, 3), (4, 3), (4,)] if bottoms == 3 else [(4, 3), (4, 3)] if free == {0, 1} else ROWS
         one = layer(type, "", shapes)
         assert {i for i in range(bottoms) if one.gradient_to(i)} == free
+
+
+def test_a_bottom_of_one_axis_has_one_class():
+    x, zero = torch.tensor([0.5, -2.0, 3.0]), torch.zeros(3)
+    run = {type: net(type, "", [(3,), (3,)])(b0=x, b1=zero)["t0"] for type in ("HingeLoss", "EuclideanLoss")}
+    torch.testing.assert_close(run["HingeLoss"], torch.tensor((0.5 + 3 + 0) / 3))
+    torch.testing.assert_close(run["EuclideanLoss"], torch.tensor((0.25 + 4 + 9) / 6))
+    p = torch.tensor([0.5, 0.25])
+    loss = net("MultinomialLogisticLoss", "", [(2,), (2,)])(b0=p, b1=torch.zeros(2))["t0"]
+    torch.testing.assert_close(loss, -p.log().mean())
+    apart = net("ContrastiveLoss", "contrastive_loss_param { margin: 3 }", [(3,), (3,), (3,)])(b0=x, b1=zero, b2=zero)
+    torch.testing.assert_close(apart["t0"], torch.tensor((2.5**2 + 1 + 0) / 6))
 
 
 def write_matrix(path, values, **shape):

@@ -15,10 +15,11 @@ BOTH = [
     (SIZE, [X], 1, "has 1 bottom and takes at least 2"),
     (SIZE, [X, CONT, (N, 1), STATE], 1, "has 4 bottoms and takes 2, or 3 with a static input"),
     (SIZE, [X, CONT], 2, "has 2 tops and takes 1"),
-    (SIZE, [(T,), CONT], 1, "bottom 0 [3] must have at least two axes"),
+    (SIZE, [CONT, CONT], 1, "bottom 0 [3, 2] must have at least three axes: steps, streams, values"),
     (SIZE, [X, (T, 1)], 1, "bottom 1 [3, 1] must be [3, 2]: steps, streams"),
     (SIZE, [X, (T, N, 1)], 1, "bottom 1 [3, 2, 1] must be [3, 2]"),
     (SIZE, [X, CONT, (3, 4)], 1, "bottom 2 [3, 4] must have 2 streams on its first axis"),
+    (SIZE, [X, CONT, (N,)], 1, "bottom 2 [2] must have at least two axes: streams, values"),
 ]
 BAD = [(type, *case) for type in ("LSTM", "RNN") for case in BOTH] + [
     ("LSTM", EXPOSE, [X, CONT], 1, "has 2 bottoms and takes 4, or 5 with a static input"),

@@ -40,6 +40,7 @@ def test_refused(type, settings, shapes, tops, message):
         ("top_k: 2 out_max_val: true", (2, 3, 4, 5), (2, 2, 2, 1)),
         ("top_k: 2", (2, 3), (2, 1, 2)),
         ("", (2, 3, 1, 1, 1), (2, 1, 1, 1, 1)),
+        ("out_max_val: true", (3,), (3, 2, 1)),
         ("axis: -1 top_k: 2", (2, 3, 4), (2, 3, 2)),
     ],
 )
