@@ -54,14 +54,14 @@ def normalize(x: Tensor, axes: tuple[int, ...], eps: float) -> Tensor:
 def fold_space(x: Tensor, s: int) -> Tensor:
     """Space into channels, in Darknet's order."""
     n, c, h, w = x.shape
-    y = x.reshape(n, s, s, c // (s * s), h, w).permute(0, 3, 4, 1, 5, 2)
+    y = x.reshape(n, c // (s * s), h, s, w, s).permute(0, 3, 5, 1, 2, 4)
     return y.reshape(n, c * s * s, h // s, w // s)
 
 
 def unfold_space(x: Tensor, s: int) -> Tensor:
-    """Channels back into space, in Darknet's order."""
+    """Channels into space, in Darknet's order."""
     n, c, h, w = x.shape
-    y = x.reshape(n, c // s**4, h * s, s, w * s, s).permute(0, 3, 5, 1, 2, 4)
+    y = x.reshape(n, s, s, c // (s * s), h, w).permute(0, 3, 4, 1, 5, 2)
     return y.reshape(n, c // (s * s), h * s, w * s)
 
 

@@ -134,7 +134,7 @@ CASES = {
     "shuffle": one("ShuffleChannel", "shuffle_channel_param { group: 3 }"),
     "shuffle rows": one("ShuffleChannel", "shuffle_channel_param { group: 2 }", ROWS),
     "reorg": one("Reorg", "reorg_param { stride: 2 }", input("x", 2, 8, 6, 4)),
-    "reorg reverse": one("Reorg", "reorg_param { stride: 2 reverse: true }", input("x", 2, 16, 5, 3)),
+    "reorg reverse": one("Reorg", "reorg_param { stride: 2 reverse: true }", input("x", 2, 12, 5, 3)),
     "tile": one("Tile", "tile_param { axis: 1 tiles: 3 }"),
     "reduce sum": one("Reduction", "reduction_param { axis: 2 coeff: 0.5 }"),
     "reduce mean": one("Reduction", "reduction_param { axis: 1 operation: MEAN }"),

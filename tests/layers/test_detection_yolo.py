@@ -19,7 +19,7 @@ BAD = [
     ("Reorg", "", [(4, 4, 4)], "must have four axes"),
     ("Reorg", "", [(1, 3, 4, 4)], "stride 2 does not fit bottom [1, 3, 4, 4]"),
     ("Reorg", "", [(1, 4, 4, 5)], "stride 2 does not fit bottom [1, 4, 4, 5]"),
-    ("Reorg", "reorg_param { reverse: true }", [(1, 4, 4, 4)], "multiple of stride⁴ = 16 channels"),
+    ("Reorg", "reorg_param { reverse: true }", [(1, 6, 4, 4)], "multiple of stride² = 4 channels"),
     ("RegionLoss", "region_loss_param { coords: 5 }", [CELLS, LABELS], "coords 5 must be 4"),
     ("RegionLoss", REGION % 'softmax_tree: "t"', [CELLS, LABELS], "softmax_tree is not supported"),
     ("RegionLoss", REGION % 'class_map: "m"', [CELLS, LABELS], "class_map is not supported"),
@@ -37,22 +37,29 @@ def test_refused(type, settings, shapes, message):
     refused(type, settings, shapes, 1, message)
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
-def test_reorg(stride):
-    n, c, h, w = 2, stride * stride * 2, stride * 2, stride * 3
-    x = np.random.default_rng(0).normal(size=(n, c, h, w))
-    memory, depth = np.zeros(x.size), c // stride**2
-    for b, k, y, xx in np.ndindex(x.shape):
+def reorg_loop(x, stride, reverse):
+    """Darknet's loops over the bottom's places: a value is put there (reverse), or got from there."""
+    n, c, h, w = x.shape
+    flat, out, depth = x.ravel(), np.zeros(x.size), c // stride**2
+    for index, (b, k, y, column) in enumerate(np.ndindex(x.shape)):
         i, j = divmod(k // depth, stride)
-        row, column = y * stride + i, xx * stride + j
-        memory[column + w * stride * (row + h * stride * (k % depth + depth * b))] = x[b, k, y, xx]
-    settings = f"reorg_param {{ stride: {stride} }}"
-    want = (n, c * stride**2, h // stride, w // stride)
-    assert top_shapes("Reorg", settings, [x.shape]) == [want]
-    top = net("Reorg", settings, [x.shape])(b0=torch.tensor(x))["t0"]
-    assert np.array_equal(top.numpy(), memory.reshape(want))
-    back = net("Reorg", f"reorg_param {{ stride: {stride} reverse: true }}", [want])(b0=top)["t0"]
-    assert np.array_equal(back.numpy(), x)
+        row = y * stride + i + h * stride * (k % depth + depth * b)
+        other = column * stride + j + w * stride * row
+        if reverse:
+            out[other] = flat[index]
+        else:
+            out[index] = flat[other]
+    return out.reshape((n, depth, h * stride, w * stride) if reverse else (n, c * stride**2, h // stride, w // stride))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_reorg(stride, reverse):
+    x = np.random.default_rng(0).normal(size=(2, stride**2 * 2, stride * 2, stride * 3))
+    settings = f"reorg_param {{ stride: {stride} reverse: {str(reverse).lower()} }}"
+    want = reorg_loop(x, stride, reverse)
+    assert top_shapes("Reorg", settings, [x.shape]) == [want.shape]
+    assert np.array_equal(net("Reorg", settings, [x.shape])(b0=torch.tensor(x))["t0"].numpy(), want)
     check_gradients("Reorg", settings, [(1, stride**2, stride, stride)])
 
 

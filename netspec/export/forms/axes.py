@@ -112,17 +112,13 @@ class Reorg(Form):
         s, channels = site.p.stride, site.bottoms[0][1]
         n, size = g.shape(x[0], 0, 1), g.shape(x[0], 2, 4)
         if site.p.reverse:
-            return self.reverse(g, x[0], s, channels, n, g.add("Mul", size, g.ints(s)))
-        rows = g.add("Reshape", x[0], g.join(n, g.ints(s, s, channels // s**2), size))
-        turned = g.add("Transpose", rows, perm=[0, 3, 4, 1, 5, 2])
-        down = g.add("Div", size, g.ints(s))
-        return [g.add("Reshape", turned, g.join(n, g.ints(channels * s * s), down))]
-
-    def reverse(self, g: Nodes, x: str, s: int, channels: int, n: str, size: str) -> list[str]:
-        parts = [g.add("Slice", size, g.ints(i), g.ints(i + 1), g.ints(0)) for i in (0, 1)]
-        rows = g.add("Reshape", x, g.join(n, g.ints(channels // s**4), parts[0], g.ints(s), parts[1], g.ints(s)))
+            rows = g.add("Reshape", x[0], g.join(n, g.ints(s, s, channels // s**2), size))
+            turned = g.add("Transpose", rows, perm=[0, 3, 4, 1, 5, 2])
+            return [g.add("Reshape", turned, g.join(n, g.ints(channels // s**2), g.add("Mul", size, g.ints(s))))]
+        height, width = (g.add("Slice", size, g.ints(i), g.ints(i + 1), g.ints(0)) for i in (0, 1))
+        rows = g.add("Reshape", x[0], g.join(n, g.ints(channels // s**2), height, g.ints(s), width, g.ints(s)))
         turned = g.add("Transpose", rows, perm=[0, 3, 5, 1, 2, 4])
-        return [g.add("Reshape", turned, g.join(n, g.ints(channels // (s * s)), size))]
+        return [g.add("Reshape", turned, g.join(n, g.ints(channels * s * s), g.add("Div", size, g.ints(s))))]
 
 
 @form("Tile")
