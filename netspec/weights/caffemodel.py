@@ -18,9 +18,10 @@ from netspec.errors import Loc, SpecError
 from netspec.spec.binary import replacing
 from netspec.spec.text import Document, Place
 from netspec.spec.upgrade import V0_TYPES, V1_TYPES, upgrade_net
-from netspec.weights import wire
+from netspec.weights import mapped, wire
+from netspec.weights.mapped import Malformed
 from netspec.weights.model import Model, StoredLayer, completed
-from netspec.weights.wire import LENGTH, VARINT, BlobWriter, Field, Malformed
+from netspec.weights.wire import LENGTH, VARINT, BlobWriter, Field
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def read(path: str | Path) -> Model:
     Legacy four axes are cut to the axes that layers with known blobs have today: (1, 1, N, K) -> (N, K).
     Errors: no such file, not a caffemodel, cut short, sizes that disagree; each a SpecError.
     """
-    with wire.opened(path, "caffemodel") as data:
+    with mapped.opened(path, "caffemodel") as data:
         name, layers, rest = "", [], []
         for f in wire.fields(data, 0, len(data)):
             if f.number == NAME and f.kind == LENGTH:

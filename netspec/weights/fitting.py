@@ -14,6 +14,7 @@ from netspec.passes.bind import bind
 from netspec.passes.data_to_input import data_to_input
 from netspec.passes.infer_shapes import infer_shapes
 from netspec.passes.parameters import parameters
+from netspec.weights import mapped
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.report import LoadReport, match
 
@@ -58,10 +59,11 @@ def differing(a: Model, b: Model) -> list[str]:
 def same(a: list[np.ndarray | None], b: list[np.ndarray | None]) -> bool:
     pairs = list(zip(a, b, strict=False))
     return len(a) == len(b) and all(
-        x is not None and y is not None and x.size == y.size and np.array_equal(bits(x), bits(y)) for x, y in pairs
+        x is not None and y is not None and x.size == y.size and same_bits(x, y) for x, y in pairs
     )
 
 
-def bits(values: np.ndarray) -> np.ndarray:
-    """float32 as whole numbers, so that NaNs are equal to themselves."""
-    return np.ascontiguousarray(values, np.float32).reshape(-1).view(np.uint32)
+def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
+    """Compared as whole numbers, so that NaNs are equal to themselves."""
+    pairs = zip(mapped.pieces(a), mapped.pieces(b), strict=True)
+    return all(np.array_equal(x.view(np.uint32), y.view(np.uint32)) for x, y in pairs)

@@ -17,6 +17,7 @@ import numpy as np
 
 from netspec.errors import Loc, SpecError
 from netspec.spec.binary import replacing
+from netspec.weights import mapped
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.zipped import check_size
 
@@ -30,13 +31,14 @@ def read(path: str | Path) -> Model:
     Errors: no HDF5 file, a damaged one, links out of it, values that are no numbers, sizes that lie.
     """
     with opened(path, "caffemodel in HDF5") as file:
+        data = mapped.mapping(path, "caffemodel in HDF5")
         diffs = group(file, "diff") if "diff" in file else None
-        layers = list(_layers(group(file, "data"), diffs))
+        layers = list(_layers(data, group(file, "data"), diffs))
         layers.sort(key=lambda item: item[0])
         return Model(_attribute(file, "name", ""), [layer for _, layer in layers])
 
 
-def _layers(data: h5py.Group, diffs: h5py.Group | None) -> Iterator[tuple[int, StoredLayer]]:
+def _layers(file: mapped.Map, data: h5py.Group, diffs: h5py.Group | None) -> Iterator[tuple[int, StoredLayer]]:
     """Every group with datasets, and every empty one: a layer; names with slashes are groups in groups."""
     open_groups = [("", data)]
     for count, (name, found) in enumerate(_walk(open_groups)):
@@ -46,8 +48,8 @@ def _layers(data: h5py.Group, diffs: h5py.Group | None) -> Iterator[tuple[int, S
         blobs = [m for m in names if m.isdecimal() and _hard(found, m) and isinstance(found[m], h5py.Dataset)]
         if name and (blobs or not names or "type" in found.attrs):
             diff = _inside(diffs, name)
-            layer = StoredLayer(name, _attribute(found, "type", ""), _numbered(found, blobs), [])
-            layer.diffs = [_diff(diff, str(i)) for i in range(len(layer.blobs))]
+            layer = StoredLayer(name, _attribute(found, "type", ""), _numbered(file, found, blobs), [])
+            layer.diffs = [_diff(file, diff, str(i)) for i in range(len(layer.blobs))]
             yield int(_attribute(found, "index", 0)), layer
 
 
@@ -66,12 +68,12 @@ def _walk(groups: list[tuple[str, h5py.Group]]) -> Iterator[tuple[str, h5py.Grou
                 groups.append((f"{name}/{member}".lstrip("/"), inner))
 
 
-def _numbered(found: h5py.Group, names: list[str]) -> list[np.ndarray | None]:
+def _numbered(file: mapped.Map, found: h5py.Group, names: list[str]) -> list[np.ndarray | None]:
     """Datasets by number; a gap is a blob stored under the layer that shares it."""
     indices = [int(n) for n in names if len(n) < 5]
     if len(indices) < len(names) or max(indices, default=0) >= MAX_BLOBS:
         raise SpecError(f"layer '{found.name}' has a blob beyond {MAX_BLOBS}", Loc(found.file.filename))
-    return [array(found, str(i)) if i in indices else None for i in range(max(indices, default=-1) + 1)]
+    return [array(file, found, str(i)) if i in indices else None for i in range(max(indices, default=-1) + 1)]
 
 
 def _inside(diffs: h5py.Group | None, name: str) -> h5py.Group | None:
@@ -82,8 +84,8 @@ def _inside(diffs: h5py.Group | None, name: str) -> h5py.Group | None:
     return diffs
 
 
-def _diff(found: h5py.Group | None, name: str) -> np.ndarray | None:
-    return array(found, name) if found is not None and name in found else None
+def _diff(file: mapped.Map, found: h5py.Group | None, name: str) -> np.ndarray | None:
+    return array(file, found, name) if found is not None and name in found else None
 
 
 def write(path: str | Path, model: Model, net: Any = None) -> None:
@@ -132,7 +134,19 @@ def _new_group(parent: h5py.Group, name: str, path: str | Path) -> h5py.Group:
 def _write_blobs(here: h5py.Group, blobs: list[np.ndarray | None]) -> None:
     for i, blob in enumerate(blobs):
         if blob is not None:
-            here.create_dataset(str(i), data=np.asarray(blob, np.float32))
+            write_array(here, str(i), blob)
+
+
+def write_array(parent: h5py.Group, name: str, values: np.ndarray) -> None:
+    """A dataset of float32 values, written some rows at a time."""
+    found = parent.create_dataset(name, values.shape, "<f4")
+    if not values.ndim or not values.size:
+        found[...] = values
+        return
+    count = max(1, mapped.PIECE * len(values) // values.size)
+    for start in range(0, len(values), count):
+        found[start : start + count] = values[start : start + count]
+        mapped.release(values[start : start + count])
 
 
 @contextmanager
@@ -200,9 +214,14 @@ def _dataset(parent: h5py.Group, name: str, kinds: str) -> h5py.Dataset:
     return found
 
 
-def array(parent: h5py.Group, name: str) -> np.ndarray:
-    """A dataset of numbers as float32."""
-    return np.asarray(_dataset(parent, name, "fiu")[()], np.float32)
+def array(file: mapped.Map, parent: h5py.Group, name: str) -> np.ndarray:
+    """A dataset of numbers as float32: a view of the file where they lie in it as they are."""
+    found = _dataset(parent, name, "fiu")
+    plain = found.chunks is None and found.size and not parent.file.userblock_size
+    offset = found.id.get_offset() if plain else None
+    if offset is None:
+        return np.asarray(found[()], np.float32)
+    return mapped.float32(mapped.view(file, offset, found.shape, found.dtype))
 
 
 def integer(parent: h5py.Group, name: str) -> int:

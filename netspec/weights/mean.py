@@ -9,7 +9,7 @@ import numpy as np
 
 from netspec.errors import Loc, SpecError
 from netspec.spec.binary import replacing
-from netspec.weights import npz, wire
+from netspec.weights import mapped, npz, wire
 from netspec.weights.wire import LENGTH, BlobWriter, Field
 
 SUFFIXES = (".binaryproto", ".npy")
@@ -49,7 +49,7 @@ def _suffix(path: str | Path) -> str:
 
 
 def _read_binaryproto(path: str | Path) -> np.ndarray:
-    with wire.opened(path, "mean image") as data:
+    with mapped.opened(path, "mean image") as data:
         return np.array(wire.blob(data, Field(0, LENGTH, 0, 0, len(data)))[0])
 
 

@@ -12,26 +12,63 @@ import numpy as np
 
 from netspec.errors import Loc, SpecError
 from netspec.spec.binary import replacing
+from netspec.weights import mapped
 from netspec.weights.model import Model, completed, from_tensors, to_tensors
 from netspec.weights.zipped import check_zip
 
 
 def read(path: str | Path) -> Model:
-    """The arrays as layers. Errors: no archive, objects in it (they could run code), sizes that lie."""
+    """The arrays as layers; those not compressed as views of the file.
+
+    Errors: no archive, objects in it (they could run code), sizes that lie.
+    """
     check_zip(path)
-    tensors = {}
+    data, tensors = mapped.mapping(path, "archive of arrays"), {}
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                with archive.open(member) as file:
-                    tensors[member.filename.removesuffix(".npy")] = array(file, member.file_size)
+                tensors[member.filename.removesuffix(".npy")] = _member(archive, member, data)
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, OSError) as e:
         raise SpecError(f"not an archive of arrays, or a damaged one: {e}", Loc(str(path))) from None
     return from_tensors(tensors)
 
 
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, data: mapped.Map) -> np.ndarray:
+    """One array of the archive."""
+    with archive.open(member) as file:
+        if member.compress_type != zipfile.ZIP_STORED:
+            return array(file, member.file_size)
+        shape, fortran, dtype = _header(file, member.file_size)
+        position = file.tell()
+    # A member's own header is 30 bytes, its name and extra fields, whose lengths are in bytes 26 to 29.
+    lengths = member.header_offset + 26
+    start = lengths + 4 + sum(int.from_bytes(data[i : i + 2], "little") for i in (lengths, lengths + 2))
+    if _checksum(mapped.view(data, start, (member.file_size,), np.uint8)) != member.CRC:
+        raise ValueError(f"'{member.filename}' has another checksum")
+    flat = mapped.view(data, start + position, (prod(shape),), dtype)
+    return mapped.float32(flat).reshape(shape, order="F" if fortran else "C")
+
+
+def _checksum(raw: np.ndarray) -> int:
+    """The CRC-32 of bytes."""
+    value = 0
+    for at in range(0, raw.size, 4 * mapped.PIECE):
+        part = raw[at : at + 4 * mapped.PIECE]
+        value = zlib.crc32(part.data, value)
+        mapped.release(part)
+    return value
+
+
 def array(file: IO[bytes], size: int) -> np.ndarray:
-    """One .npy stream of a known size as float32; its header may not announce more than the size."""
+    """One .npy stream of a known size as float32."""
+    shape, fortran, dtype = _header(file, size)
+    raw = file.read(prod(shape) * dtype.itemsize)
+    values = np.frombuffer(raw, dtype, prod(shape)).reshape(shape, order="F" if fortran else "C")
+    return np.asarray(values, np.float32)
+
+
+def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether the first axis runs fastest, and type; they may not announce more than the size."""
     major = np.lib.format.read_magic(file)[0]
     if major not in (1, 2):
         raise ValueError(f"arrays of version {major} are not known")
@@ -39,12 +76,9 @@ def array(file: IO[bytes], size: int) -> np.ndarray:
     shape, fortran, dtype = reader(file)
     if dtype.kind not in "fiu":
         raise ValueError(f"it holds {dtype}, not numbers")
-    count = prod(shape)
-    if min(shape, default=0) < 0 or count * dtype.itemsize > size:
+    if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > size:
         raise ValueError(f"an array of shape {shape} does not fit its {size} bytes")
-    raw = file.read(count * dtype.itemsize)
-    values = np.frombuffer(raw, dtype, count).reshape(shape, order="F" if fortran else "C")
-    return np.asarray(values, np.float32)
+    return shape, fortran, dtype
 
 
 def write(path: str | Path, model: Model, net: Any = None) -> None:
@@ -53,4 +87,7 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
         for name, value in tensors.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(value, np.float32), allow_pickle=False)
+                about = {"descr": "<f4", "fortran_order": False, "shape": value.shape}
+                np.lib.format.write_array_header_1_0(file, about)
+                for piece in mapped.pieces(value):
+                    file.write(piece.data)

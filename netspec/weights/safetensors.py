@@ -8,52 +8,52 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from netspec import schema
 from netspec.errors import Loc, SpecError
 from netspec.spec import text
 from netspec.spec.binary import replacing
+from netspec.weights import mapped
 from netspec.weights.model import Model, StoredLayer, blob_name, completed, from_tensors, to_tensors
+
+# BF16 is read as whole numbers.
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2"}
+DTYPES |= {"I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}
 
 
 def read(path: str | Path) -> Model:
-    """The tensors as layers, with the net if the file has it. Half precisions become float32."""
+    """The tensors as layers, as views of the file, with the net if the file has it. Half precisions become float32."""
     loc = Loc(str(path))
-    try:
-        with open(path, "rb") as file:
-            file.read(1)
-    except OSError as e:
-        raise SpecError(f"cannot read: {e.strerror or e}", loc) from None
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            metadata = file.metadata() or {}
-            halves = [k for k in file.keys() if file.get_slice(k).get_dtype() == "BF16"]  # noqa: SIM118
-            tensors = {k: _float32(file.get_tensor(k)) for k in file.keys() if k not in halves}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as e:
-        raise SpecError(f"not a safetensors file, or a damaged one: {e}", loc) from None
-    model = from_tensors(tensors | _bfloat16(path, halves), _layers(metadata), metadata.get("name", ""))
+    with mapped.opened(path, "safetensors file") as data:
+        try:
+            with safe_open(str(path), framework="numpy") as file:  # checks the header, sizes and places in it
+                metadata = file.metadata() or {}
+            tensors = dict(_tensors(data))
+        except (SafetensorError, OSError, ValueError, TypeError) as e:
+            raise SpecError(f"not a safetensors file, or a damaged one: {e}", loc) from None
+    model = from_tensors(tensors, _layers(metadata), metadata.get("name", ""))
     model.net = _net(metadata, str(path))
     return model
 
 
-def _float32(value: np.ndarray) -> np.ndarray:
-    if value.dtype.kind not in "fiu":
-        raise ValueError(f"it holds {value.dtype}, not numbers")
-    return np.asarray(value, np.float32)
-
-
-def _bfloat16(path: str | Path, names: list[str]) -> dict[str, np.ndarray]:
-    """numpy has no bfloat16: torch widens it."""
-    if not names:
-        return {}
-    with safe_open(str(path), framework="pt") as file:
-        return {name: file.get_tensor(name).float().numpy() for name in names}
+def _tensors(data: mapped.Map) -> Iterator[tuple[str, np.ndarray]]:
+    """The values by name, in the order they lie in."""
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:start])
+    header.pop("__metadata__", None)
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        if entry["dtype"] not in DTYPES:
+            raise ValueError(f"'{name}' holds {entry['dtype']}, not numbers that netspec reads")
+        values = mapped.view(data, start + entry["data_offsets"][0], tuple(entry["shape"]), DTYPES[entry["dtype"]])
+        if entry["dtype"] == "BF16":  # the upper half of a float32
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        yield name, mapped.float32(values)
 
 
 def _layers(metadata: dict[str, str]) -> list[StoredLayer]:
@@ -83,9 +83,26 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
     if net is not None:
         metadata["net"] = text.dump(_bare(net))
         metadata["net_sha256"] = hashlib.sha256(metadata["net"].encode("utf-8", "surrogateescape")).hexdigest()
-    tensors = {k: np.ascontiguousarray(v, np.float32).reshape(v.shape) for k, v in to_tensors(model).items()}
-    with replacing(path) as temporary:
-        save_file(tensors, str(temporary), metadata)
+    tensors = to_tensors(model)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(_header(tensors, metadata))
+        for value in tensors.values():
+            mapped.write(file, value)
+
+
+def _header(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """What comes before the values: its length in eight bytes, then JSON that says where each tensor lies.
+
+    The package's own writer wants a copy of all values in memory first.
+    """
+    header: dict[str, Any] = {"__metadata__": metadata}
+    at = 0
+    for name, value in tensors.items():
+        header[name] = {"dtype": "F32", "shape": list(value.shape), "data_offsets": [at, at + 4 * value.size]}
+        at += 4 * value.size
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    return len(raw).to_bytes(8, "little") + raw
 
 
 def _bare(net: Any) -> Any:

@@ -9,8 +9,9 @@ import numpy as np
 
 from netspec.errors import Loc, SpecError
 from netspec.spec.binary import replacing
-from netspec.weights import hdf5, wire
-from netspec.weights.wire import LENGTH, VARINT, BlobWriter, Malformed
+from netspec.weights import hdf5, mapped, wire
+from netspec.weights.mapped import Malformed
+from netspec.weights.wire import LENGTH, VARINT, BlobWriter
 
 ITER, LEARNED_NET, HISTORY, CURRENT_STEP = 1, 2, 3, 4
 MAX_HISTORY = 100_000
@@ -49,7 +50,7 @@ def _is_hdf5(path: str | Path) -> bool:
 
 def _read_binary(path: str | Path) -> State:
     state, known = State(0), False
-    with wire.opened(path, "solverstate") as data:
+    with mapped.opened(path, "solverstate") as data:
         for f in wire.fields(data, 0, len(data)):
             if f.number == ITER and f.kind == VARINT:
                 state.iter, known = _int32(f.value), True
@@ -89,7 +90,8 @@ def _read_hdf5(path: str | Path) -> State:
         names = sorted((n for n in hdf5.members(group) if n.isdecimal()), key=int)
         if [int(n) for n in names] != list(range(len(names))):
             raise SpecError("history blobs are not numbered 0, 1, 2, ...", Loc(str(path)))
-        return State(numbers[0], numbers[1], learned_net, [hdf5.array(group, n) for n in names])
+        data = mapped.mapping(path, "solverstate")
+        return State(numbers[0], numbers[1], learned_net, [hdf5.array(data, group, n) for n in names])
 
 
 def _write_hdf5(path: str | Path, state: State) -> None:
@@ -99,4 +101,4 @@ def _write_hdf5(path: str | Path, state: State) -> None:
         file.create_dataset("current_step", data=np.array([state.current_step], np.int32))
         group = file.create_group("history")
         for i, blob in enumerate(state.history):
-            group.create_dataset(str(i), data=np.asarray(blob, np.float32))
+            hdf5.write_array(group, str(i), np.asarray(blob))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from netspec.errors import Loc, SpecError
 from netspec.lazytorch import torch
 from netspec.spec.binary import replacing
+from netspec.weights import mapped
 from netspec.weights.model import Model, completed, from_tensors, to_tensors
 from netspec.weights.zipped import check_zip
 
@@ -52,9 +54,31 @@ def _load(path: str | Path, loc: Loc) -> Any:
 
 def write(path: str | Path, model: Model, net: Any = None) -> None:
     """Writes a state_dict."""
-    tensors = {
-        k: torch.from_numpy(np.array(v, np.float32))
-        for k, v in to_tensors(completed(model, model.net if net is None else net, path)).items()
-    }
-    with replacing(path) as temporary:
-        torch.save(tensors, temporary)
+    arrays = to_tensors(completed(model, model.net if net is None else net, path))
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        output: Any = _Output(file, list(arrays.values()))
+        torch.save({k: _tensor(v) for k, v in arrays.items()}, output)
+
+
+def _tensor(array: np.ndarray) -> Any:
+    """A tensor of the same memory, to be read only: of that, torch warns."""
+    values = np.ascontiguousarray(array, np.float32).reshape(array.shape)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(values)
+
+
+class _Output:
+    """A file for torch to write to, which lets go of pages of maps as soon as they are written."""
+
+    def __init__(self, file: BinaryIO, arrays: list[np.ndarray]) -> None:
+        self.file, self.arrays = file, arrays
+
+    def write(self, data: memoryview) -> None:
+        for start in range(0, len(data), 4 * mapped.PIECE):
+            self.file.write(data[start : start + 4 * mapped.PIECE])
+            for array in self.arrays:
+                mapped.release(array)
+
+    def flush(self) -> None:
+        self.file.flush()

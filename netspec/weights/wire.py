@@ -8,34 +8,21 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
-from netspec.errors import Loc, SpecError
+from netspec.weights import mapped
+from netspec.weights.mapped import Malformed
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 # Numbers of BlobProto's fields.
 LEGACY, DATA, DIFF, SHAPE, DOUBLE_DATA, DOUBLE_DIFF = (1, 2, 3, 4), 5, 6, 7, 8, 9
 MAX_AXES = 32
 MAX_PIECES = 1024
-FOREIGN = {
-    b"\x89HDF\r\n\x1a\n": "an HDF5 file (its name should end in .h5)",
-    b"PK\x03\x04": "a zip archive (.npz or .pt?)",
-    b"version https://git-lfs": "a pointer of Git LFS, not the file itself",
-    b"<!DOCTYPE": "a web page",
-    b"<html": "a web page",
-    b"\x1f\x8b": "gzip-compressed",
-}
 Buffer = mmap.mmap | bytes
-
-
-class Malformed(Exception):
-    """The bytes are no message; says what and where."""
 
 
 @dataclass(frozen=True)
@@ -47,26 +34,6 @@ class Field:
     value: int
     start: int
     stop: int
-
-
-@contextmanager
-def opened(path: str | Path, what: str) -> Iterator[mmap.mmap]:
-    """A file as a memory map, which arrays made of it keep alive; whatever is wrong with it is a SpecError."""
-    loc = Loc(str(path))
-    try:
-        with open(path, "rb") as file:
-            if not file.seek(0, 2):
-                raise SpecError(f"not a {what}: the file is empty", loc)
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except OSError as e:
-        raise SpecError(f"cannot read: {e.strerror or e}", loc) from None
-    for magic, name in FOREIGN.items():
-        if data[: len(magic)] == magic:
-            raise SpecError(f"not a {what}: it is {name}", loc)
-    try:
-        yield data
-    except Malformed as e:
-        raise SpecError(f"not a {what}, or a damaged one: {e}", loc) from None
 
 
 def varint(data: Buffer, at: int, stop: int) -> tuple[int, int]:
@@ -174,24 +141,27 @@ def _numbers(data: Buffer, field: Field, stop: int) -> tuple[np.ndarray, int]:
     step = field.stop - field.start
     rows = np.frombuffer(data, np.uint8, (stop - field.start) // step * step, field.start).reshape(-1, step)
     count = _run(rows[:, : step - size])
-    return np.ascontiguousarray(rows[:count, step - size :]).view(dtype).reshape(-1), field.start + count * step
+    values = mapped.copied(rows[:count, step - size :], np.uint8).view(dtype).reshape(-1)
+    return values, field.start + count * step
 
 
 def _run(tags: np.ndarray) -> int:
     """How many rows from the first on equal the first, looking not much further than that."""
     count, window = 1, 64
     while count < len(tags):
-        same = (tags[count : count + window] == tags[0]).all(axis=1)
+        rows = tags[count : count + window]
+        same = (rows == tags[0]).all(axis=1)
+        mapped.release(rows)
         if not same.all():
             return count + int(same.argmin())
         count += len(same)
-        window *= 2
+        window = min(2 * window, mapped.PIECE)
     return count
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
     values = parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, np.float32)
-    return values if values.dtype == np.float32 else values.astype(np.float32)
+    return mapped.float32(values)
 
 
 def _shaped(values: np.ndarray, shape: list[int] | None, field: Field) -> np.ndarray:
@@ -252,19 +222,8 @@ class BlobWriter:
         file.write(self.before)
         for head, (_, array) in zip(self.heads, self.arrays, strict=True):
             file.write(head)
-            for piece in _pieces(array):
-                file.write(piece)
+            mapped.write(file, array)
         file.write(self.after)
-
-
-def _pieces(array: np.ndarray, count: int = 1 << 22) -> Iterator[Any]:
-    """The values as little-endian float32, some megabytes at a time."""
-    if array.dtype == np.dtype("<f4") and array.flags.c_contiguous:
-        yield array.reshape(-1).view(np.uint8).data
-        return
-    flat = array.reshape(-1)
-    for start in range(0, flat.size, count):
-        yield np.ascontiguousarray(flat[start : start + count], dtype="<f4").data
 
 
 def write_field(file: BinaryIO, number: int, writer: BlobWriter) -> None:
