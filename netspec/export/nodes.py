@@ -20,6 +20,15 @@ class Node:
 
 
 @dataclass
+class Body:
+    """A graph inside an operator; it may read values of the graph around it."""
+
+    nodes: list[Node]
+    inputs: list[str]
+    outputs: list[str]
+
+
+@dataclass
 class Nodes:
     """The operators of a net in order. `layer` is the layer they are added for; values are named by it."""
 
@@ -28,6 +37,10 @@ class Nodes:
     layer: str = ""
     _known: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _names: set[str] = field(default_factory=set)
+
+    def inner(self) -> Nodes:
+        """For the operators of a graph inside this one: names and constants are this one's."""
+        return Nodes([], self.constants, self.layer, self._known, self._names)
 
     def name(self, wanted: str) -> str:
         """A name nobody else has."""
@@ -57,6 +70,10 @@ class Nodes:
         """A constant list of whole numbers."""
         return self.constant(np.array(values, np.int64), "ints")
 
+    def whole(self, value: int) -> str:
+        """A constant whole number."""
+        return self.constant(np.array(value, np.int64), "int")
+
     def constant(self, array: np.ndarray, name: str) -> str:
         """A constant; equal small ones are kept once."""
         key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 16 else ()
@@ -67,6 +84,11 @@ class Nodes:
         if key:
             self._known[key] = made
         return made
+
+    def reads(self) -> set[str]:
+        """The names of all values that are read, by operators inside of others too."""
+        bodies = [a.nodes for node in self.nodes for a in node.attributes.values() if isinstance(a, Body)]
+        return {name for nodes in (self.nodes, *bodies) for node in nodes for name in node.inputs}
 
     def shape(self, x: str, start: int, end: int | None = None) -> str:
         """Sizes of the axes from `start` to before `end`."""

@@ -11,7 +11,7 @@ import numpy as np
 from netspec import __version__
 from netspec.errors import SpecError
 from netspec.export.forms import NotExported
-from netspec.export.nodes import Nodes
+from netspec.export.nodes import Body, Node, Nodes
 from netspec.export.picture import Picture
 from netspec.export.plan import Plan, Refusals
 from netspec.ir.graph import Blob
@@ -53,7 +53,7 @@ def make_model(plan: Plan, picture: Picture | None = None) -> Any:
     inputs = [info(plan, b.name, b, picture.shape(plan.axes[b]) if picture else None) for b in plan.inputs]
     outputs = [info(plan, name, b, None) for name, b in plan.results.items()]
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node(n.op, n.inputs, n.outputs, n.name, **n.attributes) for n in nodes.nodes],
+        [make_node(n) for n in nodes.nodes],
         plan.name,
         inputs,
         outputs,
@@ -63,6 +63,23 @@ def make_model(plan: Plan, picture: Picture | None = None) -> Any:
     return onnx.helper.make_model(
         graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="netspec", producer_version=__version__
     )
+
+
+def make_node(node: Node) -> Any:
+    """An operator as a NodeProto, with the graphs inside it."""
+    onnx = needs("onnx")
+    attributes = {k: make_body(node.name, v) if isinstance(v, Body) else v for k, v in node.attributes.items()}
+    return onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes)
+
+
+def make_body(name: str, body: Body) -> Any:
+    """A graph inside an operator; its values are floats of shapes that follow from those around it."""
+    onnx = needs("onnx")
+    ends = [
+        [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in names]
+        for names in (body.inputs, body.outputs)
+    ]
+    return onnx.helper.make_graph([make_node(n) for n in body.nodes], f"{name}/body", *ends)
 
 
 def gather(plan: Plan, picture: Picture | None) -> tuple[Nodes, dict[str, np.ndarray]]:
@@ -90,7 +107,7 @@ def gather(plan: Plan, picture: Picture | None) -> tuple[Nodes, dict[str, np.nda
         if names[blob] in g.constants or sum(names[blob] == names[b] for b in (*plan.inputs, *plan.outputs)) > 1:
             names[blob] = g.add("Identity", names[blob])
     rename(g, {names[b]: kept[b] for b in kept if b in names and names[b] not in g.constants})
-    read = {name for node in g.nodes for name in node.inputs}
+    read = g.reads()
     return g, {k: v for k, v in g.constants.items() if k in read}
 
 

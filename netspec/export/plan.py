@@ -119,7 +119,7 @@ def make_plan(net: Net, fixed_size: bool = False, name: str = "") -> Plan:
         stops=stops,
         shapes=shapes,
         varies=varies,
-        axes=axis_names(inputs, outputs, probes),
+        axes=axis_names(inputs, outputs, probes) | counted_axes(stops, outputs, shapes),
         trials=tuple({b.name: t[b.name] for b in inputs if b in used} for t in trials),
     )
 
@@ -189,17 +189,13 @@ def try_sizes(net: Net, fixed_size: bool) -> tuple[list[dict[Blob, Shape]], list
     Sizes change for inputs of four axes only. What the net refuses does not change.
     """
     declared = {b.name: net.blob_shapes[b] for b in net.graph.inputs}
-    changes = {"batch": True, "size": not fixed_size}
-    for kind in list(changes):
-        try:
-            net.reshaped(changed(declared, 3, **{"batch": False, "size": False, kind: changes[kind]}))
-        except SpecError:
-            changes[kind] = False
-    first = {n: (1, *s[1:]) if changes["batch"] and s else s for n, s in declared.items()}
+    size = not fixed_size and takes(net, changed(declared, 3, (), True))
+    batch = next((names for names in batches(declared) if takes(net, changed(declared, 3, names, False))), ())
+    first = {n: (1, *s[1:]) if n in batch and s else s for n, s in declared.items()}
     trials = [first]
     probes = [net.blob_shapes]
     for number in range(1, len(FACTORS)):
-        shapes = changed(declared, number, **changes)
+        shapes = changed(declared, number, batch, size)
         try:
             probes.append(net.reshaped(shapes))
         except SpecError:
@@ -209,9 +205,25 @@ def try_sizes(net: Net, fixed_size: bool) -> tuple[list[dict[Blob, Shape]], list
     return probes, trials
 
 
-def changed(declared: Shapes, number: int, batch: bool, size: bool) -> Shapes:
-    """The inputs' shapes in one of several trials."""
-    return {name: one_changed(shape, number, batch, size) for name, shape in declared.items()}
+def takes(net: Net, shapes: Shapes) -> bool:
+    """Whether the net runs with these shapes of its inputs."""
+    try:
+        net.reshaped(shapes)
+    except SpecError:
+        return False
+    return True
+
+
+def batches(declared: Shapes) -> Iterator[tuple[str, ...]]:
+    """Inputs whose first axes may change together: all of them, or those as long as the first one's."""
+    yield tuple(declared)
+    sizes = {name: shape[0] for name, shape in declared.items() if shape}
+    yield tuple(name for name, n in sizes.items() if n == next(iter(sizes.values())))
+
+
+def changed(declared: Shapes, number: int, batch: Sequence[str], size: bool) -> Shapes:
+    """The inputs' shapes in one of several trials; `batch` are the inputs whose first axis changes."""
+    return {name: one_changed(shape, number, name in batch, size) for name, shape in declared.items()}
 
 
 def one_changed(shape: Shape, number: int, batch: bool, size: bool) -> Shape:
@@ -223,6 +235,18 @@ def one_changed(shape: Shape, number: int, batch: bool, size: bool) -> Shape:
         factor = factor if n >= SMALL or factor >= 1 else 2 - factor
         sizes.append(n * int(factor) if factor in (1, 2) else round(n * factor) | 1)
     return (first, shape[1], *sizes)
+
+
+def counted_axes(
+    stops: Sequence[Stop], outputs: Sequence[Blob], shapes: Mapping[Blob, Shape]
+) -> dict[Blob, tuple[str, ...]]:
+    """Names for the axes of outputs whose size depends on values."""
+    found = {top: stop.form.counted for stop in stops for top in stop.tops if top in outputs}
+    return {
+        b: tuple(f"{b.name}_{i}" if i == axis else "" for i in range(len(shapes[b])))
+        for b, axis in found.items()
+        if axis is not None
+    }
 
 
 def axis_names(

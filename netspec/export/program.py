@@ -16,6 +16,10 @@ from netspec.export.standalone import make_net
 
 def write(plan: Plan, path: Path, picture: Picture | None = None) -> list[Path]:
     """Exports the module for the second trial's sizes, for a batch of 1 would be taken for one of 1 for ever."""
+    loops = [f"'{s.site.name}' ({s.site.layer.type})" for s in plan.stops if not s.form.traced]
+    if loops:
+        message = f"torch.export has no loops, which these layers are: {', '.join(loops)} (.onnx and .py have)"
+        raise SpecError(message, Loc(plan.source))
     net = make_net(plan, picture)
     shapes = plan.trials[min(1, len(plan.trials) - 1)]
     inputs = tuple(example(shape, picture) for shape in shapes.values())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from netspec.errors import SpecError
 from netspec.export import onnx_file, verify
 from netspec.export.forms import forms
 from netspec.export.plan import Plan, make_plan
-from netspec.export.standalone import make_net
+from netspec.export.standalone import make_module, make_net
 from netspec.net import Net
 
 pytest.importorskip("onnxruntime")
@@ -27,6 +30,19 @@ TWO = MAP + input("y", 2, 6, 11, 13)
 
 def one(type: str, settings: str = "", source: str = MAP, bottoms: str = "x", tops: str = "top") -> str:
     return source + layer(type, "layer", bottoms, tops, settings)
+
+
+SEQUENCE = input("x", 5, 2, 3, 2) + input("cont", 5, 2)
+STATES = input("s", 2, 3) + input("h", 1, 2, 4) + input("c", 1, 2, 4)
+
+
+def detections(settings: str) -> str:
+    """Two classes beside the background, 12 prior boxes."""
+    own = 3 if "share_location: false" in settings else 1
+    text = input("loc", 2, 48 * own) + input("scores", 2, 36) + input("prior", 1, 2, 48)
+    return text + layer(
+        "DetectionOutput", "found", "loc scores prior", "", f"detection_output_param {{ num_classes: 3 {settings} }}"
+    )
 
 
 CASES = {
@@ -167,10 +183,53 @@ CASES = {
     + input("y", 1, 3, 32, 32)
     + layer("PriorBox", "p", "x y", "", "prior_box_param { min_size: 8 aspect_ratio: 2 }")
     + layer("ReLU", "r", "p"),
+    "prior box of any size": input("x", 1, 6, 4, 4)
+    + input("y", 1, 3, 32, 32)
+    + layer(
+        "PriorBox", "p", "x y", "", "prior_box_param { min_size: 8 max_size: 12 aspect_ratio: 2 flip: true clip: true }"
+    ),
+    "prior box with steps": input("x", 1, 6, 4, 4)
+    + input("y", 1, 3, 32, 32)
+    + layer(
+        "PriorBox",
+        "p",
+        "x y",
+        "",
+        "prior_box_param { min_size: 8 step_w: 7 step_h: 9 offset: 0.25 img_w: 30 img_h: 40 variance: 0.1 variance: 0.2"
+        " variance: 0.3 variance: 0.4 }",
+    ),
+    "detections": detections("confidence_threshold: 0.3 keep_top_k: 9 nms_param { nms_threshold: 0.4 top_k: 20 }"),
+    "detections of all": detections("share_location: false code_type: CENTER_SIZE"),
+    "detections, corners by size": detections("code_type: CORNER_SIZE variance_encoded_in_target: true keep_top_k: 5"),
+    "no detections": detections("confidence_threshold: 2"),
+    "regions": input("x", 1, 6, 11, 13)
+    + input("rois", 7, 5)
+    + layer("ROIPooling", "r", "x rois", "", "roi_pooling_param { pooled_h: 3 pooled_w: 2 spatial_scale: 0.25 }"),
+    "filter": one("Filter", "", input("x", 5, 3) + input("y", 5), "x y"),
+    "im2col": one("Im2col", "convolution_param { kernel_h: 3 kernel_w: 2 stride: 2 pad: 1 }"),
+    "im2col dilated": one("Im2col", "convolution_param { kernel_size: 2 dilation: 2 }"),
+    "pyramid": one("SPP", "spp_param { pyramid_height: 3 }"),
+    "pyramid of means": one("SPP", "spp_param { pyramid_height: 2 pool: AVE }"),
+    "pyramid of one": one("SPP", "spp_param { pyramid_height: 1 }"),
+    "lstm": SEQUENCE + layer("LSTM", "layer", "x cont", "", "recurrent_param { num_output: 4 }"),
+    "lstm with all": SEQUENCE
+    + STATES
+    + layer("LSTM", "layer", "x cont s h c", "layer hT cT", "recurrent_param { num_output: 4 expose_hidden: true }"),
+    "lstm of numbers": input("x", 5, 2)
+    + input("cont", 5, 2)
+    + layer("LSTM", "layer", "x cont", "", "recurrent_param { num_output: 3 }"),
+    "rnn": SEQUENCE + layer("RNN", "layer", "x cont", "", "recurrent_param { num_output: 4 }"),
+    "rnn with all": SEQUENCE
+    + STATES
+    + layer("RNN", "layer", "x cont s h", "layer hT", "recurrent_param { num_output: 4 expose_hidden: true }"),
+    "lstm unit": input("c", 1, 2, 3)
+    + input("g", 1, 2, 12)
+    + input("cont", 1, 2)
+    + layer("LSTMUnit", "layer", "c g cont", "new h"),
     "in place": MAP + conv("c", "x", 3, 1) + layer("ReLU", "r", "c", "c") + layer("Sigmoid", "s", "c", "c"),
     "output passed on": one("Split", tops="a b"),
 }
-FIXED = ("prior box", "parameter")
+FIXED = ("prior box", "parameter", "lstm unit", "pyramid", "pyramid of means", "pyramid of one")
 
 
 def both(net: Net, plan: Plan, path: Path) -> Sequence[verify.Difference]:
@@ -196,6 +255,19 @@ def test_form(case: str, tmp_path: Path) -> None:
     assert len(rows) >= (2 if case in FIXED else 6)
 
 
+def test_every_source_is_formatted(tmp_path: Path) -> None:
+    """ruff's formatter and linter, with their defaults, find nothing to change, and no line is too long."""
+    ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
+    if ruff is None:
+        pytest.skip("no ruff at hand")
+    for number, case in enumerate(CASES):
+        text = make_module(make_plan(build(CASES[case]), case in FIXED), None).text("net")
+        (tmp_path / f"net{number}.py").write_text(text)
+    for command in (["format", "--diff"], ["check"], ["check", "--select", "E501"]):
+        done = subprocess.run([ruff, *command, "--isolated", "."], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_form_has_a_case() -> None:
     text = " ".join(CASES.values())
     assert not [
@@ -213,20 +285,29 @@ def test_sizes_of_the_trials_differ() -> None:
 
 
 def test_what_cannot_be_written_is_listed_at_once(tmp_path: Path) -> None:
-    text = MAP + layer("Im2col", "one", "x", "", "convolution_param { kernel_size: 3 }")
-    with pytest.raises(SpecError, match=r"'one' \(Im2col\), 'two' \(LSTM\)"):
-        make_plan(
-            build(
-                text
-                + input("rows", 4, 2, 3)
-                + input("cont", 4, 2)
-                + layer("LSTM", "two", "rows cont", "", "recurrent_param { num_output: 3 }")
-            )
-        )
+    text = input("x", 1, 8, 6, 6) + input("rois", 2, 5)
+    settings = "psroi_pooling_param { spatial_scale: 1 output_dim: 2 group_size: 2 }"
+    both = [layer("PSROIPooling", name, "x rois", "", settings) for name in ("one", "two")]
+    with pytest.raises(SpecError, match=r"'one' \(PSROIPooling\), 'two' \(PSROIPooling\)"):
+        make_plan(build(text + "".join(both)))
     text = one("Pooling", "pooling_param { pool: STOCHASTIC kernel_size: 2 }", tops="a")
     text += layer("Pooling", "next", "a", "", "pooling_param { pool: AVE kernel_size: 1 stride: 2 }")
     with pytest.raises(SpecError, match=r"'layer' \(Pooling\): pool STOCHASTIC; 'next' \(Pooling\): kernel"):
         onnx_file.write(make_plan(build(text)), tmp_path / "net.onnx")
+
+
+def test_loops_are_no_torch_export_program(tmp_path: Path) -> None:
+    from netspec.export import program
+
+    with pytest.raises(SpecError, match=r"torch.export has no loops, .*: 'layer' \(LSTM\)"):
+        program.write(make_plan(build(CASES["lstm"])), tmp_path / "net.pt2")
+
+
+def test_rows_of_detections_are_compared_whatever_their_order() -> None:
+    rows = np.array([[0, 1, 0.9, 1, 2, 3, 4], [0, 1, 0.8, 5, 6, 7, 8]], np.float32)
+    assert verify.one("found", {}, rows, rows[::-1], "DetectionOutput").agrees
+    assert not verify.one("found", {}, rows, rows[:1], "DetectionOutput").agrees
+    assert not verify.one("found", {}, rows, rows + np.float32(0.1), "DetectionOutput").agrees
 
 
 def test_names_of_blobs_stay(tmp_path: Path) -> None:

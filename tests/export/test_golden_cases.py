@@ -25,12 +25,18 @@ pytest.importorskip("onnxruntime")
 # Types whose every use is a matter of what is declared, or that a net without training has no use for.
 SOURCES = {"Input"}
 HUGE = 1e30
+CARRIED = ("ffb",)
+"""Two passes, of which the second goes on from the state that the first left."""
 
 
 def exportable(entry: dict[str, Any]) -> bool:
     """Whether a case runs forward once from given inputs through layers that have forms."""
     types = set(entry.get("types", ())) or types_of(entry["case"])
-    return types <= {*forms(), *SOURCES} and "f" in entry["schedule"] and not (entry.get("files") or entry.get("quirk"))
+    return (
+        types <= {*forms(), *SOURCES}
+        and entry["schedule"] not in CARRIED
+        and not (entry.get("files") or entry.get("quirk"))
+    )
 
 
 def types_of(case: str) -> set[str]:

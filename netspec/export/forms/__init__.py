@@ -97,7 +97,14 @@ class Code:
 
 
 class Form:
-    """How one layer type is written. A form raises NotExported for settings that it has no words for."""
+    """How one layer type is written. A form raises NotExported for settings that it has no words for.
+
+    `traced`: torch.export takes its code at any size, for it has no loop and no choice that depends on values.
+    `counted`: the axis of the tops whose size depends on values, if any.
+    """
+
+    traced = True
+    counted: int | None = None
 
     def code(self, site: Site) -> Code:
         """The layer in PyTorch."""
@@ -106,6 +113,13 @@ class Form:
     def nodes(self, site: Site, g: Nodes, x: list[str]) -> list[str]:
         """Adds the layer's ONNX operators on the bottoms `x`; the names of its tops."""
         raise NotImplementedError
+
+    def sample(self, site: Site, bottom: int, rng: np.random.Generator, shape: Shape) -> np.ndarray | None:
+        """Values to try the net with, where a bottom that is an input does not take any numbers there are."""
+        return None
+
+    def reset(self, site: Site) -> None:
+        """Forgets what the layer keeps from one run to the next."""
 
 
 _forms: dict[str, Form] = {}
@@ -136,7 +150,7 @@ def forms() -> dict[str, Form]:
 
 def number(value: float) -> str:
     """A setting as it was written: the shortest text for a float32 (0.0001, not 9.9999997e-05)."""
-    return repr(int(value)) if value == int(value) else repr(float(str(np.float32(value))))
+    return repr(int(value)) if value == int(value) else repr(float(str(np.float32(value)))).replace("e+", "e")
 
 
 def one(values: tuple[int, ...]) -> Any:

@@ -180,8 +180,8 @@ class ArgMax(Form):
     def rows(self, site: Site) -> Code:
         k, ones = site.p.top_k, ", 1" * (site.rank - 3)
         if site.p.out_max_val:
-            text = f"torch.stack([t.float() for t in {{0}}.flatten(1).topk({k})][::-1], 1)"
-            return Code((text if not ones else f"{text}.reshape(-1, 2, {k}{ones})",))
+            text = f"best({{0}}, {k})"
+            return Code((f"{text}.reshape(-1, 2, {k}{ones})" if ones else text,), helpers=("best",))
         if k == 1:
             return Code((f"last_argmax({{0}}.flatten(1), 1).reshape(-1, 1, 1{ones})",), helpers=("last_argmax",))
         return Code((f"{{0}}.flatten(1).topk({k}).indices.float().reshape(-1, 1, {k}{ones})",))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from netspec.export.forms import Arg, Code, Form, Member, NotExported, Site, form
+from netspec.export.forms import Arg, Code, Form, Member, Site, form
 from netspec.export.nodes import Nodes
+from netspec.layers import Shape
 
 
 @form("InnerProduct")
@@ -70,21 +71,23 @@ class BatchReindex(Form):
         return [g.add("Gather", x[0], g.add("Cast", x[1], to=7), axis=0)]
 
 
-@form("PriorBox")
-class PriorBox(Form):
-    """The boxes of planes whose sizes do not change are constants."""
-
-    def boxes(self, site: Site) -> np.ndarray:
-        cells, image = (slice(2, None),) * 2
-        if not (site.fixed(0, cells) and (site.layer.image or site.fixed(1, image))):
-            raise NotExported("boxes for inputs of any size; give the net one size (--shape, --fixed-size)")
-        return site.layer.values(site.bottoms[0][2:], site.bottoms[1][2:])
+@form("Filter")
+class Filter(Form):
+    counted = 0
 
     def code(self, site: Site) -> Code:
-        return Code(("{m0}",), (parameter(self.boxes(site)),))
+        last = len(site.bottoms) - 1
+        return Code(tuple(f"{{{i}}}[{{{last}}}.flatten() != 0]" for i in range(last)))
 
     def nodes(self, site: Site, g: Nodes, x: list[str]) -> list[str]:
-        return [g.add("Identity", g.values(self.boxes(site)))]
+        kept = g.add("Cast", g.add("Reshape", x[-1], g.ints(-1)), to=9)
+        return [g.add("Compress", blob, kept, axis=0) for blob in x[:-1]]
+
+    def sample(self, site: Site, bottom: int, rng: np.random.Generator, shape: Shape) -> np.ndarray | None:
+        """Half of the rows and more stay."""
+        if bottom < len(site.bottoms) - 1:
+            return None
+        return (rng.uniform(size=shape) < 0.7).astype(np.float32)
 
 
 def parameter(value: np.ndarray, name: str = "") -> Member:

@@ -10,6 +10,8 @@ from netspec.export.forms import Arg, Code, Form, Member, NotExported, Site, cal
 from netspec.export.nodes import Nodes
 from netspec.layers.pooling import FLT_MAX
 
+LOWEST = f"{-FLT_MAX}".replace("e+", "e")
+
 
 @form("Convolution", "ConvolutionDepthwise", "DepthwiseConvolution", "Deconvolution")
 class Convolution(Form):
@@ -85,7 +87,7 @@ class Pooling(Form):
         if method == "AVE" or mask:
             raise NotExported(f"kernel {window.kernel} with stride {window.stride} and pad {window.pad}")
         edges = (window.pad[1], over[1], window.pad[0], over[0])
-        args[0] = call("F.pad", "{0}", str(edges), value=f"{-FLT_MAX}")
+        args[0] = call("F.pad", "{0}", str(edges), value=LOWEST)
         return Code((call(function, *args),))
 
     def function(self, method: str) -> str:
@@ -129,6 +131,69 @@ class Pooling(Form):
         """ONNX counts through the whole blob, Caffe within a plane, as a number."""
         cells = g.add("ReduceProd", g.shape(x, 2), keepdims=1)
         return g.add("Cast", g.add("Mod", index, cells), to=1)
+
+
+@form("SPP")
+class SPP(Form):
+    """A pyramid of windows that fit the plane, which has one size."""
+
+    def levels(self, site: Site) -> list[tuple[Any, tuple[int, ...]]]:
+        """The window of every level, and the padding at the far end that makes windows fill the plane."""
+        if not site.fixed(0, slice(2, None)):
+            raise NotExported("windows for inputs of any size; give the net one size (--fixed-size)")
+        if site.layer.method == "STOCHASTIC":
+            raise NotExported("pool STOCHASTIC")
+        size, found = site.bottoms[0][2:], []
+        for level, w in enumerate(site.layer.levels(size)):
+            found.append((w, tuple(k * 2**level - n - p for k, n, p in zip(w.kernel, size, w.pad, strict=True))))
+        return found
+
+    def code(self, site: Site) -> Code:
+        name, parts = ("mean_windows" if site.layer.method == "AVE" else "max_windows"), []
+        for window, over in self.levels(site):
+            edges = (window.pad[1], over[1], window.pad[0], over[0])
+            parts.append(call(name, "{0}", str(one(window.kernel)), str(edges)))
+        if len(parts) == 1:
+            return Code((parts[0],), helpers=(name,))
+        return Code((f"torch.cat([{', '.join(f'{p}.flatten(1)' for p in parts)}], 1)",), helpers=(name,))
+
+    def nodes(self, site: Site, g: Nodes, x: list[str]) -> list[str]:
+        op, parts = ("AveragePool" if site.layer.method == "AVE" else "MaxPool"), []
+        for window, over in self.levels(site):
+            settings: dict[str, Any] = {"kernel_shape": list(window.kernel), "strides": list(window.stride)}
+            settings |= {"count_include_pad": 1} if op == "AveragePool" else {}
+            parts.append(g.add(op, x[0], pads=[*window.pad, *over], **settings))
+        if len(parts) == 1:
+            return parts
+        return [g.add("Concat", *(g.add("Flatten", p, axis=1) for p in parts), axis=1)]
+
+
+@form("Im2col")
+class Im2col(Form):
+    def window(self, site: Site) -> Any:
+        axis, window = site.layer.window(site.bottoms[0])
+        if axis != 1 or site.rank != 4:
+            raise NotExported(f"axis {axis} of a bottom of {site.rank} axes")
+        return window
+
+    def code(self, site: Site) -> Code:
+        window = self.window(site)
+        fields = {"dilation": window.dilation, "padding": window.pad, "stride": window.stride}
+        settings = {k: one(v) for k, v in fields.items() if set(v) != {0 if k == "padding" else 1}}
+        rows = call("F.unfold", "{0}", str(one(window.kernel)), **settings)
+        extent, pad, stride = window.extent()[0], window.pad[0], window.stride[0]
+        height = f"{{0}}.shape[2] - {extent - 2 * pad}".replace("- -", "+ ").removesuffix(" - 0")
+        height = f"{height} + 1" if stride == 1 else f"({height}) // {stride} + 1"
+        return Code((f"{rows}.unflatten(2, ({height}, -1))",))
+
+    def nodes(self, site: Site, g: Nodes, x: list[str]) -> list[str]:
+        """A convolution whose kernels each pick one cell."""
+        window, channels = self.window(site), site.bottoms[0][1]
+        taps = int(np.prod(window.kernel))
+        weight = np.tile(np.eye(taps, dtype=np.float32).reshape(taps, 1, *window.kernel), (channels, 1, 1, 1))
+        settings = {"strides": list(window.stride), "pads": [*window.pad, *window.pad], "group": channels}
+        settings |= {"kernel_shape": list(window.kernel), "dilations": list(window.dilation)}
+        return [g.add("Conv", x[0], g.values(weight, "weight"), **settings)]
 
 
 @form("LRN")
