@@ -5,7 +5,8 @@
 2. A frozen layer of all-zero weights between learned layers and the loss: no gradient passes it.
 3. An unnormalised loss over an image with a rate meant for a mean, and the reverse.
 4. A data set whose number of classes is not that of the scores.
-5. A loss that is nan or infinite, or 87.3365 = -log(FLT_MIN): probability 0 for the label everywhere.
+5. Fields of the solver that have no effect beside the others.
+6. A loss that is nan or infinite, or 87.3365 = -log(FLT_MIN): probability 0 for the label everywhere.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from netspec import schema
 from netspec.ir.graph import Blob, LayerSpec, ancestors
 from netspec.layers.base import DataLayer
 from netspec.net import Net
+from netspec.solver import policies
 from netspec.solver.log import logger
+from netspec.solver.rules import RULES
 from netspec.spec.text import Document
 from netspec.step import Step
 
@@ -35,7 +38,7 @@ class Advice:
     """`before` the first iteration, and with every `loss`; each warning once."""
 
     def __init__(self, document: Document, net: Net) -> None:
-        self.param, self.net = document.message, net
+        self.document, self.param, self.net = document, document.message, net
         self.given: set[str] = set()
 
     def before(self) -> None:
@@ -43,7 +46,12 @@ class Advice:
         if "before" in self.given:
             return
         self.given.add("before")
-        for warning in (*dead_layers(self.net), *rates(self.param, self.net), *classes(self.net)):
+        for warning in (
+            *dead_layers(self.net),
+            *rates(self.param, self.net),
+            *classes(self.net),
+            *idle(self.document),
+        ):
             logger.warning("%s", warning)
 
     def loss(self, iteration: int, loss: float, values: Mapping[Blob, Tensor]) -> None:
@@ -162,6 +170,24 @@ def unnormalised(spec: LayerSpec) -> bool:
     if given.HasField("normalization"):
         return schema.enum_name(given, "normalization") in ("NONE", "BATCH_SIZE")
     return given.HasField("normalize") and not given.normalize
+
+
+def idle(document: Document) -> list[str]:
+    """Rule 5, a warning for each field at its place."""
+    param, rule = document.message, RULES[document.message.type]
+    found = {field: f"lr_policy '{param.lr_policy}'" for field in policies.idle(param)}
+    found |= {f: f"type '{param.type}'" for f in ("momentum2", "rms_decay", "delta") if f not in rule.reads}
+    if not param.weight_decay:
+        found["regularization_type"] = "weight_decay 0"
+    if not param.test_iter:
+        found |= {field: "no test_iter" for field in ("test_interval", "test_compute_loss")}
+    if not (param.display or param.test_iter):
+        found["debug_info"] = "display 0"
+    return [
+        f"{document.place.of(field)}: {field} has no effect with {other}"
+        for field, other in found.items()
+        if policies.is_given(param, field)
+    ]
 
 
 def classes(net: Net) -> list[str]:

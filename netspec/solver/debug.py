@@ -1,4 +1,8 @@
-"""debug_info: the mean absolute value of every blob, its gradient and every parameter, as Caffe logs them."""
+"""debug_info: the mean absolute value of every blob, its gradient and every parameter, as Caffe logs them.
+
+The nets have Split layers, so that a value read by several layers has a line for each, as in Caffe. Training tells of
+the iterations that are displayed, tests of every pass.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,19 @@ from torch import Tensor
 from netspec.ir.graph import Blob
 from netspec.net import Net
 from netspec.solver.log import say
-from netspec.solver.rules import Learned, kernels
+from netspec.solver.rules import kernels
 
 
 class Debug:
-    """Lines of one pass: `before` its backward, `after` it, and once weights are `updated`."""
+    """Lines of one pass: `forward` after it, `backward` after its backward."""
 
     def __init__(self, net: Net) -> None:
         self.net = net
+        self.blobs = net.graph.blobs
         for step in net.steps:
             step.layer.overwrite = False  # every blob keeps its own values
 
-    def before(self, values: Mapping[Blob, Tensor]) -> None:
+    def forward(self, values: Mapping[Blob, Tensor]) -> None:
         """[Forward] lines; gradients of blobs are kept from here on."""
         for step in self.net.steps:
             for top in step.spec.tops:
@@ -29,9 +34,10 @@ class Debug:
                 if values[top].requires_grad:
                     values[top].retain_grad()
             for i, param in enumerate(step.params()):
-                say("net.cpp:603", f"    [Forward] Layer {step.spec.name}, param blob {i} data: {mean(param):g}")
+                shown = f"param blob {shown_name(step.spec.proto.param, i)} data: {mean(param):g}"
+                say("net.cpp:603", f"    [Forward] Layer {step.spec.name}, {shown}")
 
-    def after(self, values: Mapping[Blob, Tensor]) -> None:
+    def backward(self, values: Mapping[Blob, Tensor]) -> None:
         """[Backward] lines, from the last layer to the first, and the norms of all parameters."""
         for step, needed in reversed(list(zip(self.net.steps, self.net.needs.layers, strict=True))):
             if not needed:
@@ -50,17 +56,15 @@ class Debug:
         shown = "; ".join(f"L{i + 1} norm = ({a:g}, {b:g})" for i, (a, b) in enumerate(norms))
         say("net.cpp:577", f"    [Backward] All net params (data, diff): {shown}")
 
-    def updated(self, learned: Sequence[Learned]) -> None:
-        """[Update] lines: each parameter and what was taken from it."""
-        for p in learned:
-            layer, _, index = p.name.rpartition(".")
-            shown = f"{mean(p.tensor):g}; diff: {mean(p.tensor.grad):g}"
-            say("net.cpp:643", f"    [Update] Layer {layer}, param {index} data: {shown}")
+
+def shown_name(params: Sequence, index: int) -> str:
+    """The name a layer gives its parameter blob, else the blob's number."""
+    return (params[index].name if index < len(params) else "") or str(index)
 
 
 def mean(values: Tensor | None) -> float:
     """The mean absolute value; 0 of nothing."""
-    return float(values.detach().abs().mean()) if values is not None and values.numel() else 0.0
+    return float(values.detach().float().abs().mean()) if values is not None and values.numel() else 0.0
 
 
 def norm(tensors: Sequence[Tensor], order: int) -> float:

@@ -75,6 +75,17 @@ FIELDS = {
 """The fields each policy reads."""
 
 
+def idle(param: Any) -> list[str]:
+    """Fields that are given, but that the policy does not read."""
+    given = {field for fields in FIELDS.values() for field in fields if field != "max_iter" and is_given(param, field)}
+    return sorted(given.difference(FIELDS[param.lr_policy]))
+
+
+def is_given(param: Any, field: str) -> bool:
+    """Whether a field is there, once or several times."""
+    return any(known.name == field for known, _ in param.ListFields())
+
+
 def check(document: Any) -> None:
     """SpecError, with its place, for a policy that is unknown or whose fields make no rate."""
     param, place = document.message, document.place

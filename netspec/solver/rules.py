@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from netspec.errors import SpecError, suggestion
+from netspec.solver.log import say
 
 Tensors = list[Tensor]
 kernels: Any = torch
@@ -60,6 +61,8 @@ class Rule:
     sets: ClassVar[int] = 1
     unused: ClassVar[tuple[str, ...]] = ()
     """Fields of the solver that the rule cannot honour."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Of momentum2, rms_decay and delta, those that it reads."""
     rate_in_history: ClassVar[bool] = False
     """A rate of 0 leaves no trace in the history."""
 
@@ -135,6 +138,7 @@ class AdaGrad(Rule):
     """Rates shrink by the root of all squared gradients so far."""
 
     unused = ("momentum",)
+    reads = ("delta",)
 
     def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
         """On the CPU one pass, which torch has a kernel for."""
@@ -171,6 +175,8 @@ class AdaGrad(Rule):
 class RMSProp(AdaGrad):
     """AdaGrad with a fading memory."""
 
+    reads = ("rms_decay", "delta")
+
     def fused(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
         """Adam's kernel long past its start, its first average without memory: the gradient itself, in its place."""
         kernels._fused_adam_(
@@ -200,6 +206,7 @@ class AdaDelta(Rule):
     """Steps in the ratio of past steps to past gradients; `momentum` is the decay of both averages."""
 
     sets = 2
+    reads = ("delta",)
 
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
         kernels._foreach_mul_(h[0], self.momentum)
@@ -218,6 +225,7 @@ class Adam(Rule):
     """Averages of gradients and of their squares, corrected for their start at zero."""
 
     sets = 2
+    reads = ("momentum2", "delta")
 
     def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
         """One pass. The fused kernel divides the root by sqrt(1 - m2^t) before it adds eps, hence eps as given."""
@@ -364,7 +372,12 @@ class Update:
         if self.clip < 0 or not grads:
             return 1.0
         norm = float(torch.linalg.vector_norm(torch.stack(kernels._foreach_norm(grads))))
-        return self.clip / norm if norm > self.clip else 1.0
+        if not norm > self.clip:
+            return 1.0
+        factor = self.clip / norm
+        what = f"scaling down gradients (L2 norm {norm:g} > {self.clip:g}) by scale factor {factor:g}"
+        say("sgd_solver.cpp:95", f"Gradient clipping: {what}")
+        return factor
 
     def stored(self) -> list[Tensor]:
         """History blobs in the order of a state file: one set after the other; what no update changes has zeros."""

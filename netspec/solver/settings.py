@@ -3,7 +3,8 @@
 1. Exactly one of net, net_param, train_net, train_net_param gives the training net.
 2. Test nets, in order: each test_net_param, each test_net, then as many of net or net_param as test_iter has left.
 3. A net named by a relative path is looked for from the solver's folder, then from the current one.
-4. A field with a value that cannot be honoured is an error at its place, never silence.
+4. A net's state: the phase TRAIN or TEST, over it the `state` of the net, over it train_state or its test_state.
+5. A field with a value that cannot be honoured is an error at its place, never silence.
 """
 
 from __future__ import annotations
@@ -133,13 +134,13 @@ class NetSource:
 
 
 def train_net(document: Document) -> NetSource:
-    """The training net: phase TRAIN, level and stages of train_state."""
+    """The training net."""
     field = next(f for f in TRAIN_NETS if document.message.HasField(f))
     return _source(document, field, 0, "TRAIN", document.message.train_state)
 
 
 def test_nets(document: Document) -> list[NetSource]:
-    """The test nets in Caffe's order, phase TEST."""
+    """The test nets in Caffe's order."""
     param = document.message
     fields = [("test_net_param", i) for i in range(len(param.test_net_param))]
     fields += [("test_net", i) for i in range(len(param.test_net))]
@@ -157,7 +158,11 @@ def _source(document: Document, field: str, index: int, phase: str, state: Any) 
     else:
         path = find(document, value, place.loc)
         net, folder = read_net(path), path.parent
-    return NetSource(lower(net, phase, state.level, tuple(s for s in state.stage if s)), folder)
+    merged = schema.new("NetState", phase=phase)
+    merged.MergeFrom(net.message.state)
+    merged.MergeFrom(state)
+    stages = tuple(s for s in state.stage if s)  # lower adds the net's own
+    return NetSource(lower(net, schema.enum_name(merged, "phase"), merged.level, stages), folder)
 
 
 def folder_of(document: Document) -> Path | None:

@@ -22,6 +22,7 @@ from netspec.errors import Loc, SpecError
 from netspec.ir.graph import Blob, Graph
 from netspec.layers.base import Context
 from netspec.net import Net
+from netspec.passes.insert_splits import insert_splits
 from netspec.solver import advice, policies, settings, snapshot, testing
 from netspec.solver.debug import Debug
 from netspec.solver.interpolation import fill_upsampling
@@ -101,7 +102,9 @@ class Solver:
             self.on_record.append(JsonLog(Path(out)).write)
         self._window: deque[float] = deque(maxlen=self.param.average_loss)
         self._window_holds = False
-        self._debug = Debug(self.net) if self.param.debug_info else None
+        self._debug, *self._test_debugs = [
+            Debug(net) if self.param.debug_info else None for net in (self.net, *self.test_nets)
+        ]
         self._advice = advice.Advice(self.document, self.net)
         self._born = time.monotonic()
 
@@ -135,6 +138,7 @@ class Solver:
         seed = self.seed if context.seed is None else context.seed
         context = replace(context, folder=context.folder or source.folder, seed=seed)
         graph = self.rewrite(source.graph) if self.rewrite else source.graph
+        graph = insert_splits(graph) if self.param.debug_info else graph
         net = Net(graph, context).to(self.device)
         self.precision.prepare(net)
         return net
@@ -261,37 +265,35 @@ class Solver:
     def _forward(self, backward: bool = True) -> float:
         """One pass; the loss. Gradients add to the parameters'."""
         inputs = {name: value.to(self.device) for name, value in self.feed().items()} if self.feed else {}
+        debug = self._debug if backward and self._displays() else None
         with self.precision():
-            loss, values = self.net.loss(inputs, self._wanted())
-        if self._debug and backward:
-            self._debug.before(values)
+            loss, values = self.net.loss(inputs, self._wanted(debug))
+        if debug:
+            debug.forward(values)
         if backward:
             loss.backward()
-        if self._debug and backward:
-            self._debug.after(values)
+        if debug:
+            debug.backward(values)
         if self.observe:
             self.observe(values)
         self.values = {b: v.detach() for b, v in values.items() if b in self.net.graph.outputs or b in self.net.losses}
         return float(loss.value)
 
-    def _wanted(self) -> tuple[Blob, ...]:
+    def _wanted(self, debug: Debug | None) -> tuple[Blob, ...]:
         """What a pass must give besides outputs and losses."""
-        if self._debug:
-            return self.net.graph.blobs
+        if debug:
+            return debug.blobs
         return tuple(self.net.last.values()) if self.observe else ()
 
     def apply_update(self) -> None:
         """Moves the weights by the gradients they have, at this iteration's rate; `iter` stays."""
-        rate = self.lr
+        rate, step = self.lr, policies.current_step(self.param, self.iter)
+        if self.param.lr_policy == "multistep" and step > policies.current_step(self.param, self.iter - 1):
+            say("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {step}")
         if self._displays():
             say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
         self.ranks.add(self.update.gradients())
-        self.update.apply(rate, self.iter, self.param.iter_size * self.ranks.world, self._keeps_changes())
-        if self._debug:
-            self._debug.updated(self.update.learned)
-
-    def _keeps_changes(self) -> bool:
-        return self.param.snapshot_diff or self._debug is not None
+        self.update.apply(rate, self.iter, self.param.iter_size * self.ranks.world, self.param.snapshot_diff)
 
     # -- telling
 
@@ -374,6 +376,7 @@ class Solver:
             self.precision,
             feed=(lambda: feed(number)) if feed else None,
             scorer=scorer,
+            debug=self._test_debugs[number],
             stop=lambda: self.signals.stop and self.ranks.world == 1,
         )
         return loss, outputs, scorer.scores(self.ranks) if scorer else {}

@@ -11,6 +11,7 @@ from torch import Tensor
 from netspec.errors import SpecError
 from netspec.ir.graph import Blob
 from netspec.net import Net
+from netspec.solver.debug import Debug
 from netspec.solver.parallel import Ranks
 from netspec.solver.precision import Precision
 from netspec.solver.scoring import Scorer
@@ -64,6 +65,7 @@ def run(
     precision: Precision,
     feed: Callable[[], Mapping[str, Tensor]] | None = None,
     scorer: Scorer | None = None,
+    debug: Debug | None = None,
     stop: Callable[[], bool] = lambda: False,
     each: Callable[[int, list[Output]], None] | None = None,
 ) -> tuple[float, list[Output]]:
@@ -74,12 +76,15 @@ def run(
     if scorer:
         scorer.start()
     means = Means(net)
+    wanted = debug.blobs if debug else scorer.blobs if scorer else ()
     for number in ranks.share(batches):
         inputs = {name: value.to(net.device) for name, value in feed().items()} if feed else {}
         with precision():
-            loss, values = net.loss(inputs, scorer.blobs if scorer else ())
+            loss, values = net.loss(inputs, wanted)
         if stop():
             raise Stopped
+        if debug:
+            debug.forward(values)
         means.add(float(loss.value), values, number is not None)
         if number is not None and scorer:
             scorer.see(values)

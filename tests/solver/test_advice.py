@@ -104,6 +104,35 @@ def test_classes_of_the_data_set_and_of_the_scores(caplog, monkeypatch):
     assert "'score' scores 3 classes, but the labels 'label' have 21" in warnings(caplog)[0]
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (
+            {"gamma": 0.1, "stepvalue": [1, 2]},
+            ["gamma has no effect with lr_policy 'fixed'", "stepvalue has no effect"],
+        ),
+        (
+            {"lr_policy": '"step"', "stepsize": 2, "gamma": 0.1, "power": 1},
+            ["power has no effect with lr_policy 'step'"],
+        ),
+        ({"rms_decay": 0.9, "delta": 1}, ["rms_decay has no effect with type 'SGD'", "delta has no effect"]),
+        ({"type": '"Adam"', "momentum2": 0.9, "delta": 1e-3}, []),
+        (
+            {"test_interval": 5, "test_compute_loss": "true"},
+            ["test_interval has no", "test_compute_loss has no effect"],
+        ),
+        ({"debug_info": "true"}, ["debug_info has no effect with display 0"]),
+        ({"weight_decay": 0, "regularization_type": '"L1"'}, ["regularization_type has no effect with weight_decay 0"]),
+    ],
+)
+def test_fields_without_effect(fields, words, caplog):
+    solver(feed=image, **fields).step(1)
+    assert len(warnings(caplog)) == len(words)
+    for warning, part in zip(warnings(caplog), words, strict=True):
+        assert warning.startswith("<text>:")
+        assert part in warning
+
+
 # -- bilinear kernels
 
 UP = """
