@@ -117,6 +117,13 @@ class Layer:
         """The tops. Gradients come from autograd; where Caffe's differ, from an autograd.Function here."""
         raise NotImplementedError
 
+    def memory(self) -> Any:
+        """What the passes so far leave to the next, besides parameters and random generators, fit for JSON; or None."""
+        return None
+
+    def recall(self, memory: Any) -> None:
+        """The reverse of `memory`; SpecError for what it never gives."""
+
     def gradient_to(self, bottom: int) -> bool:
         """Whether a gradient may flow to this bottom; labels and indices take none."""
         return True
@@ -154,7 +161,8 @@ class Layer:
 class DataLayer(Layer, abstract=True):
     """A layer that reads from outside: `source()` opens on first use, so that a net can be read without its data.
 
-    A source has `next() -> list of arrays`, `peek_shapes()`, `state()`, `restore(state)` and `close()`.
+    A source has `next() -> list of arrays`, `peek_shapes()`, `state()`, `restore(state)` and `close()`; the last three
+    where there is something to keep or to close.
     """
 
     bottoms = (0, 0)
@@ -179,6 +187,14 @@ class DataLayer(Layer, abstract=True):
         import torch
 
         return [torch.from_numpy(a) for a in self.source().next()]
+
+    def memory(self) -> Any:
+        """The place in the data."""
+        return self.source().state() if hasattr(self.source(), "state") else None
+
+    def recall(self, memory: Any) -> None:
+        if hasattr(self.source(), "restore"):
+            self.source().restore(memory)
 
 
 registry: dict[str, type[Layer]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -118,6 +119,15 @@ class DetectionEvaluate(Layer):
         size = self.sizes[self.at % len(self.sizes)]
         self.at += 1
         return size
+
+    def memory(self) -> Any:
+        """The line of the file that is next."""
+        return self.at
+
+    def recall(self, memory: Any) -> None:
+        if type(memory) is not int or memory < 0:
+            raise SpecError(f"the saved place in the file of sizes is none: {str(memory)[:80]}")
+        self.at = memory
 
     def read_sizes(self, path: Path) -> list[tuple[int, int]]:
         words = path.read_text(encoding="utf-8", errors="replace").split()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from netspec.errors import LayerError
+from netspec.errors import LayerError, SpecError
 from netspec.ir.words import counted
 from netspec.layers.base import Layer, ParamBlob, Shape, count
 from netspec.lazytorch import F, torch
@@ -76,9 +76,9 @@ class Recurrent(Layer, abstract=True):
         shape = (x.shape[1], self.p.num_output)
         if self.p.expose_hidden:
             return [b.detach().reshape(shape) for b in bottoms[-self.states :]]
-        if not self.state or self.state[0].shape != shape or self.state[0].device != x.device:
-            self.state = [x.new_zeros(shape) for _ in range(self.states)]
-        return self.state
+        if not self.state or self.state[0].shape != shape:
+            return [x.new_zeros(shape) for _ in range(self.states)]
+        return [s.to(x.device) for s in self.state]
 
     def finish(self, steps: list[torch.Tensor], state: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The tops; keeps the final state for the next pass. No gradient flows from it."""
@@ -87,6 +87,17 @@ class Recurrent(Layer, abstract=True):
             self.state = final
             return [torch.stack(steps)]
         return [torch.stack(steps), *[s[None] for s in final]]
+
+    def memory(self) -> Any:
+        """The state that the next pass begins with, a list of rows for each of its blobs."""
+        return [s.tolist() for s in self.state]
+
+    def recall(self, memory: Any) -> None:
+        try:
+            self.state = [torch.tensor(rows, dtype=torch.float32) for rows in memory]
+        except (TypeError, ValueError, RuntimeError):
+            self.state = []
+            raise SpecError("the saved state of a recurrent layer is none") from None
 
     def gradient_to(self, bottom: int) -> bool:
         return bottom == 0 or (self.static and bottom == 2)

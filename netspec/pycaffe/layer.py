@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from netspec.errors import LayerError, suggestion
+from netspec.errors import LayerError, SpecError, suggestion
 from netspec.layers import python
 from netspec.layers.base import Context, ParamBlob, Shape
+from netspec.pycaffe import attributes
 from netspec.pycaffe.blob import Blob
 
 
@@ -29,6 +30,7 @@ class Layer:
 
     Before `setup` these are there: `param_str`, `phase` (TRAIN or TEST), `blobs` (with `add_blob`),
     `share_in_parallel`. `setup` runs once, `reshape` (which gives the tops their shapes) before every `forward`.
+    Snapshots keep its attributes (see `attributes`); with `state()` and `restore(state)` it says itself, as JSON, what.
     """
 
     param_str = ""
@@ -104,6 +106,18 @@ class UserPython(python.Python, abstract=True):
         for blob, param in zip(self.user.blobs, params, strict=True):
             blob.tensor(param.device)
         return [blob.tensor().clone() for blob in self.top]
+
+    def memory(self) -> Any:
+        """What the user's code says with `state()`, else its attributes."""
+        return self.user.state() if hasattr(self.user, "state") else attributes.kept(self.user)
+
+    def recall(self, memory: Any) -> None:
+        if hasattr(self.user, "restore"):
+            return self.user.restore(memory)
+        try:
+            attributes.restore(self.user, memory)
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
+            raise SpecError(f"the saved attributes of layer '{self.name}' are damaged ({e})") from None
 
     def take(self, bottoms: Sequence[Tensor], params: Sequence[Tensor]) -> None:
         """Shows values of the net to the user's code; a bottom that is also a top is copied."""

@@ -22,7 +22,7 @@ from netspec.segmentation.infer import ILSVRC_MEAN
 from netspec.segmentation.metrics import Confusion
 from netspec.segmentation.palette import colours
 from netspec.solver.scoring import Pair, find_pairs
-from netspec.solver.solver import positions, restore_positions
+from netspec.solver.solver import memories, recall
 
 LOOKED_AT, SECONDS, LEAST = 12, 8.0, 3
 """Images to look at; no new one is begun after so many seconds, but for the least number."""
@@ -46,7 +46,7 @@ def samples(net: Net, precision: Callable[[], AbstractContextManager[object]]) -
     pairs, data = find_pairs(net), image_blob(net)
     if not pairs or data is None:
         return []
-    before, seen = positions(net), []
+    before, seen = memories(net), []
     start = time.monotonic()
     try:
         with torch.inference_mode(), precision():
@@ -57,7 +57,7 @@ def samples(net: Net, precision: Callable[[], AbstractContextManager[object]]) -
                 image = values[data][0].float().cpu().numpy()
                 seen.append(sample(len(seen), image, label, best, pairs[0]))
     finally:
-        restore_positions(net, before)
+        recall(net, before)
     return chosen(seen)
 
 

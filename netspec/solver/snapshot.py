@@ -1,7 +1,8 @@
 """Snapshots: Caffe's two files, one more for what they cannot hold, and the order that makes them safe.
 
     PREFIX_iter_K.caffemodel     weights                                             (or .caffemodel.h5)
-    PREFIX_K.netspec             data positions, random states, window of the smoothed loss: JSON
+    PREFIX_K.netspec             places in the data, what recurrent layers carry on, random states, window of the
+                                 smoothed loss: JSON
     PREFIX_iter_K.solverstate    iteration, history blobs, the name of the first     (or .solverstate.h5)
 
 1. Each file is written under a temporary name and renamed.
@@ -32,7 +33,7 @@ from netspec.weights import solverstate
 from netspec.weights.model import Model
 from netspec.weights.solverstate import State
 
-VERSION = 1
+VERSION = 2
 MOST_EXTRA = 1 << 28
 """Bytes; a companion holds a few kilobytes per process and data layer."""
 
@@ -134,14 +135,21 @@ def read_extra(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MOST_EXTRA:
             raise ValueError
         extra = json.loads(path.read_text())
-        kinds = {"data": dict, "random": dict, "window": float}
-        if extra["version"] != VERSION or any(not isinstance(x, k) for n, k in kinds.items() for x in extra[n]):
+        kinds = {"layers": list, "random": dict, "window": float}
+        well = all(isinstance(x, kind) for name, kind in kinds.items() for x in extra[name])
+        if extra["version"] != VERSION or not well or not same_ranks(extra):
             raise ValueError
     except OSError as e:
         raise SpecError(f"cannot read: {e.strerror}", Loc(str(path))) from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SpecError("cut short, damaged or of another version: not a companion file", Loc(str(path))) from None
     return extra
+
+
+def same_ranks(extra: Mapping[str, Any]) -> bool:
+    """Whether every rank has the memories of its nets' layers and a random state."""
+    ranks = extra["layers"]
+    return len(ranks) == len(extra["random"]) > 0 and all(isinstance(net, dict) for rank in ranks for net in rank)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

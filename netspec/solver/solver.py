@@ -414,7 +414,7 @@ class Solver:
     def _extra(self) -> dict[str, Any]:
         return {
             "iteration": self.iter,
-            "data": [positions(net) for net in (self.net, *self.test_nets)],
+            "layers": self.ranks.gather([memories(net) for net in (self.net, *self.test_nets)]),
             "random": self.ranks.gather(snapshot.random_state(self.device)),
             "window": list(self._window),
         }
@@ -445,10 +445,12 @@ class Solver:
             self._restore_extra(extra)
 
     def _restore_extra(self, extra: Mapping[str, Any]) -> None:
-        for net, states in zip((self.net, *self.test_nets), extra["data"], strict=False):
-            restore_positions(net, states)
         states = extra["random"]
-        if len(states) == self.ranks.world:
+        as_many = len(states) == self.ranks.world
+        layers = extra["layers"][self.ranks.rank if as_many else 0]
+        for net, known in zip((self.net, *self.test_nets), layers, strict=False):
+            recall(net, known)
+        if as_many:
             snapshot.set_random_state(states[self.ranks.rank], self.device)
         else:
             logger.warning(
@@ -488,15 +490,16 @@ def check_layers(path: str, net: Net, model: Model) -> None:
         raise SpecError(f"its model has no layers {', '.join(missing)}: it is of another net", Loc(path))
 
 
-def positions(net: Net) -> dict[str, Any]:
-    """Where each data layer stands."""
-    return {name: source.state() for name, layer in net.data_layers() if hasattr(source := layer.source(), "state")}
+def memories(net: Net) -> dict[str, Any]:
+    """What each layer leaves to its next pass: places in the data, the state of recurrent layers."""
+    found = {spec.name: layer.memory() for spec, layer in net.bound}
+    return {name: memory for name, memory in found.items() if memory is not None}
 
 
-def restore_positions(net: Net, states: Mapping[str, Any]) -> None:
-    """The reverse of `positions`; a layer that the snapshot does not know keeps its place, with a warning."""
-    for name, layer in net.data_layers():
-        if name in states:
-            layer.source().restore(states[name])
-        else:
-            logger.warning("the snapshot has no data position of layer '%s': its data start anew", name)
+def recall(net: Net, memories: Mapping[str, Any]) -> None:
+    """The reverse of `memories`; a layer that the snapshot does not know starts anew, with a warning."""
+    for spec, layer in net.bound:
+        if spec.name in memories:
+            layer.recall(memories[spec.name])
+        elif layer.memory() is not None:
+            logger.warning("the snapshot says nothing of the place of layer '%s': it starts anew", spec.name)
