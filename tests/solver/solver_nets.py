@@ -106,8 +106,8 @@ def solver(net: str = SEGMENT, **kwargs: Any) -> Solver:
 
 def everything(s: Solver) -> dict[str, np.ndarray]:
     """Weights and history."""
-    out = {k: v.detach().numpy().copy() for k, v in s.net.state_dict().items()}
-    return out | {f"history {i}": h.numpy().copy() for i, h in enumerate(s.update.stored())}
+    out = {k: v.detach().cpu().numpy().copy() for k, v in s.net.state_dict().items()}
+    return out | {f"history {i}": h.cpu().numpy().copy() for i, h in enumerate(s.update.stored())}
 
 
 def same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
