@@ -19,9 +19,7 @@ while its decay, and its gradient where force_backward makes one, enter the hist
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, ClassVar
 
@@ -34,11 +32,9 @@ from netspec.solver.log import say
 Tensors = list[Tensor]
 kernels: Any = torch
 """torch's multi-tensor functions, which its type stubs leave out."""
-PIECE = 24576
-"""Values worked on at a time on the CPU: few enough to be in the cache still for the next operation, and for torch to
-leave each operation to the thread that asks for it (which its `sqrt` does not do, so roots are powers here)."""
-
-
+PIECE = 65536
+"""Values that each of torch's threads works on at a time on the CPU: few enough to be in its cache still for the next
+operation, many enough that calling the operation costs little beside it."""
 LEAST_DAMPED = 1e-7
 """Rates above keep in 1 - rate, a double, more digits than a float has."""
 SETTLED = 1e30
@@ -167,7 +163,7 @@ class AdaGrad(Rule):
     def step(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
         if not move.rate:
             return
-        root = kernels._foreach_pow(h, 0.5)
+        root = kernels._foreach_sqrt(h)
         kernels._foreach_add_(root, self.delta)
         kernels._foreach_addcdiv_(w, g, root, -move.rate)
 
@@ -178,28 +174,35 @@ class RMSProp(AdaGrad):
     reads = ("rms_decay", "delta")
 
     def fused(self, w: Tensors, g: Tensors, h: Tensors, move: Move) -> None:
-        """Adam's kernel long past its start, its first average without memory: the gradient itself, in its place."""
-        kernels._fused_adam_(
-            w,
-            g,
-            g,
-            h,
-            [],
-            [torch.tensor(SETTLED)] * len(w),
-            lr=move.rate,
-            beta1=0.0,
-            beta2=self.rms_decay,
-            weight_decay=move.decay,
-            eps=self.delta,
-            amsgrad=False,
-            maximize=False,
-            grad_scale=torch.tensor(1 / move.scale),
-        )
+        average_squares(w, g, h, self.rms_decay, move, self.delta)
 
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
         kernels._foreach_mul_(h[0], self.rms_decay)
         kernels._foreach_addcmul_(h[0], g, g, 1 - self.rms_decay)
         self.step(w, g, h[0], move)
+
+
+def average_squares(w: Tensors, g: Tensors, h: Tensors, keep: float, move: Move, delta: float) -> None:
+    """g = scale g + decay w, h = keep h + (1 - keep) g^2, w -= rate g / (sqrt(h) + delta), in one pass on the CPU.
+
+    It is Adam's kernel long past its start, its first average without memory: the gradient itself, in its place.
+    """
+    kernels._fused_adam_(
+        w,
+        g,
+        g,
+        h,
+        [],
+        [torch.tensor(SETTLED)] * len(w),
+        lr=move.rate,
+        beta1=0.0,
+        beta2=keep,
+        weight_decay=move.decay,
+        eps=delta,
+        amsgrad=False,
+        maximize=False,
+        grad_scale=torch.tensor(1 / move.scale),
+    )
 
 
 class AdaDelta(Rule):
@@ -208,15 +211,29 @@ class AdaDelta(Rule):
     sets = 2
     reads = ("delta",)
 
+    def move(self, weights: Tensors, grads: Tensors, history: list[Tensors], move: Move) -> None:
+        """On the CPU the first half is one pass, which leaves the weights for the second."""
+        if move.scale <= 0 or weights[0].device.type != "cpu":
+            return super().move(weights, grads, history, move)
+
+        def work(w: Tensors, g: Tensors, h: Tensors, k: Tensors) -> None:
+            average_squares(w, g, h, self.momentum, replace(move, rate=0.0), 1.0)
+            self.step(w, g, h, k, move)
+
+        on_pieces(work, weights, grads, *history)
+
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
         kernels._foreach_mul_(h[0], self.momentum)
         kernels._foreach_addcmul_(h[0], g, g, 1 - self.momentum)
-        ratio = kernels._foreach_add(h[1], self.delta)
-        kernels._foreach_div_(ratio, kernels._foreach_add(h[0], self.delta))
-        kernels._foreach_pow_(ratio, 0.5)
+        self.step(w, g, h[0], h[1], move)
+
+    def step(self, w: Tensors, g: Tensors, h: Tensors, k: Tensors, move: Move) -> None:
+        ratio = kernels._foreach_add(h, self.delta)
+        kernels._foreach_div_(ratio, kernels._foreach_add(k, self.delta))
+        kernels._foreach_rsqrt_(ratio)
         kernels._foreach_mul_(g, ratio)
-        kernels._foreach_mul_(h[1], self.momentum)
-        kernels._foreach_addcmul_(h[1], g, g, 1 - self.momentum)
+        kernels._foreach_mul_(k, self.momentum)
+        kernels._foreach_addcmul_(k, g, g, 1 - self.momentum)
         if move.rate:
             kernels._foreach_add_(w, g, alpha=-move.rate)
 
@@ -257,7 +274,7 @@ class Adam(Rule):
         kernels._foreach_addcmul_(h[1], g, g, 1 - self.momentum2)
         if not move.rate:
             return
-        root = kernels._foreach_pow(h[1], 0.5)
+        root = kernels._foreach_sqrt(h[1])
         kernels._foreach_add_(root, self.delta)
         correction = sqrt(1 - self.momentum2**t) / (1 - self.momentum**t)
         kernels._foreach_addcdiv_(w, h[0], root, -move.rate * correction)
@@ -397,39 +414,26 @@ class Update:
 
 
 def on_pieces(work: Callable[..., None], *lists: Tensors) -> None:
-    """`work(*lists)`, on the CPU piece by piece in as many threads as torch has."""
-    jobs, threads = list(pieces(*lists)), torch.get_num_threads()
-    if len(jobs) < 2 or threads < 2:
-        for job in jobs:
-            work(*job)
-        return
-
-    def several(first: int) -> None:
-        for job in jobs[first::threads]:
-            work(*job)
-
-    list(pool(threads).map(several, range(threads)))
-
-
-@lru_cache(maxsize=1)
-def pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="netspec-update")
+    """`work(*lists)`, on the CPU piece by piece."""
+    for piece in pieces(*lists):
+        work(*piece)
 
 
 def pieces(*lists: Tensors) -> Iterator[list[list[Tensor]]]:
-    """Lists of equally shaped tensors, cut into lists of at most PIECE values each; uncut off the CPU."""
+    """Lists of equally shaped tensors, cut into lists of at most PIECE values a thread; uncut off the CPU."""
     if not lists[0] or lists[0][0].device.type != "cpu":
         yield [list(one) for one in lists]
         return
+    most = PIECE * torch.get_num_threads()
     batch: list[tuple[Tensor, ...]] = []
     size = 0
     for together in zip(*lists, strict=True):
         n = together[0].numel()
-        if batch and size + n > PIECE:
+        if batch and size + n > most:
             yield [list(one) for one in zip(*batch, strict=True)]
             batch, size = [], 0
-        if n > PIECE and all(t.is_contiguous() for t in together):
-            for cut in zip(*(t.view(-1).split(PIECE) for t in together), strict=True):
+        if n > most and all(t.is_contiguous() for t in together):
+            for cut in zip(*(t.view(-1).split(most) for t in together), strict=True):
                 yield [[t] for t in cut]
         else:
             batch.append(together)
