@@ -48,7 +48,7 @@ class Classifier(Net):
         super().__init__(model_file, TEST, weights=pretrained_file)
         self.transformer = transformer(self, mean, input_scale, raw_scale, channel_swap)
         self.crop_dims = np.array(self.blobs[self.inputs[0]].shape[2:])
-        self.image_dims = np.array(image_dims) if image_dims else self.crop_dims
+        self.image_dims = np.array(image_dims) if image_dims is not None else self.crop_dims
 
     def predict(self, inputs: Sequence[np.ndarray], oversample: bool = True) -> np.ndarray:
         """N x classes scores of H x W x K images: the mean over ten crops each, or of the centre alone."""

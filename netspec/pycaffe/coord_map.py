@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from netspec.errors import SpecError
+from netspec.ir import coords
 from netspec.ir.graph import LayerSpec
 from netspec.ir.lower import lower
 from netspec.layers import catalogue
 from netspec.layers.base import Context, Layer, registry
 from netspec.passes import coord_maps
 from netspec.passes.bind import Bound
-from netspec.pycaffe.net_spec import Top, Writer, layer
+from netspec.pycaffe.net_spec import Function, Top, Writer, layer
 from netspec.spec import text
+
+Map = tuple[int | None, Any, Any]
+"""(axis, scale, shift): places along every axis after `axis`, as one number or one each."""
 
 
 class UndefinedMapException(Exception):
@@ -32,16 +37,52 @@ class _NoMap(Layer, abstract=True):
     tops = (0, None)
 
 
-def coord_map_from_to(top_from: Top, top_to: Top) -> tuple[int | None, Any, Any]:
+def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
     """(axis, scale, shift): position in top_to = scale * position in top_from + shift, on every axis after `axis`."""
     bound, names = bind(top_from, top_to)
     try:
         found = coord_maps.coord_map(bound, *names)
     except SpecError as e:
         raise reason(e) from None
-    if found.axis is None:
+    return triple(found)
+
+
+def coord_map(fn: Function) -> Map:
+    """A layer's own map, from its bottom to its top."""
+    bound, names = bind(fn.tops[0])
+    spec, layer = next((s, m) for s, m in bound if names[0] in [top.name for top in s.tops])
+    found = coord_maps.layer_map(spec, layer)
+    if found is None:
+        raise UndefinedMapException(f"{spec.type}: places of its bottom and its top do not correspond")
+    return triple(found)
+
+
+def compose(base_map: Map, next_map: Map) -> Map:
+    """base_map after next_map: scale = a1 * a2, shift = a1 * b2 + b1."""
+    try:
+        return triple(coords.compose(exact(next_map), exact(base_map)))
+    except SpecError as e:
+        raise AxisMismatchException(e.message) from None
+
+
+def inverse(coord_map: Map) -> Map:
+    """The map back: scale = 1 / a, shift = -b / a."""
+    return triple(coords.inverse(exact(coord_map)))
+
+
+def exact(m: Map) -> coords.CoordMap:
+    """A map in fractions."""
+    axis, *values = m
+    scale, shift = ([Fraction(float(v)) for v in np.atleast_1d(some)] for some in values)
+    n = max(len(scale), len(shift))
+    return coords.CoordMap(axis, coords.widen(tuple(scale), n), coords.widen(tuple(shift), n))
+
+
+def triple(m: coords.CoordMap) -> Map:
+    """A map in numbers, as scripts read it."""
+    if m.axis is None:
         return None, 1.0, 0.0
-    return found.axis, numbers(found.scale), numbers(found.shift)
+    return m.axis, numbers(m.scale), numbers(m.shift)
 
 
 def crop(top_from: Top, top_to: Top) -> Top:

@@ -10,25 +10,26 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from netspec import schema
 from netspec.errors import SpecError
 from netspec.layers.stored import blob_values
+from netspec.pycaffe.proto import caffe_pb2
 
 # -- messages
 
 
 def blobproto_to_array(blob: Any, return_diff: bool = False) -> np.ndarray:
     """A BlobProto's values, or its diff, in its shape; legacy blobs have four axes."""
-    if not return_diff:
-        return blob_values(blob)
-    values = np.array(blob.double_diff or blob.diff, np.float32)
-    return values.reshape(blob_values(blob).shape)
+    try:
+        found = blob_values(blob)
+    except SpecError as e:
+        raise ValueError(e.message) from None
+    return np.array(blob.double_diff or blob.diff, np.float32).reshape(found.shape) if return_diff else found
 
 
 def array_to_blobproto(arr: Any, diff: Any = None) -> Any:
     """A BlobProto of an array's shape, with a diff of the same number of values if one is given."""
     array = np.asarray(arr)
-    blob = schema.new("BlobProto", data=array.astype(float).ravel().tolist())
+    blob = caffe_pb2.BlobProto(data=array.astype(float).ravel().tolist())
     blob.shape.dim.extend(array.shape)
     if diff is not None:
         blob.diff.extend(np.asarray(diff).astype(float).ravel().tolist())
@@ -37,12 +38,12 @@ def array_to_blobproto(arr: Any, diff: Any = None) -> Any:
 
 def arraylist_to_blobprotovector_str(arraylist: Sequence[Any]) -> bytes:
     """Arrays as a serialised BlobProtoVector."""
-    return schema.new("BlobProtoVector", blobs=[array_to_blobproto(a) for a in arraylist]).SerializeToString()
+    return caffe_pb2.BlobProtoVector(blobs=[array_to_blobproto(a) for a in arraylist]).SerializeToString()
 
 
 def blobprotovector_str_to_arraylist(str: bytes) -> list[np.ndarray]:
     """The arrays of a serialised BlobProtoVector."""
-    vector = schema.new("BlobProtoVector")
+    vector = caffe_pb2.BlobProtoVector()
     vector.ParseFromString(str)
     return [blobproto_to_array(blob) for blob in vector.blobs]
 
@@ -52,7 +53,7 @@ def array_to_datum(arr: Any, label: int | None = None) -> Any:
     array = np.asarray(arr)
     if array.ndim != 3:
         raise ValueError(f"a Datum has three axes, channels x height x width, not {array.ndim}")
-    datum = schema.new("Datum", **dict(zip(("channels", "height", "width"), array.shape, strict=True)))
+    datum = caffe_pb2.Datum(**dict(zip(("channels", "height", "width"), array.shape, strict=True)))
     if array.dtype == np.uint8:
         datum.data = array.tobytes()
     else:
@@ -74,14 +75,14 @@ def datum_to_array(datum: Any) -> np.ndarray:
 
 
 def load_image(filename: str | Path, color: bool = True) -> np.ndarray:
-    """An image file as float32 H x W x 3 in 0..1, red first; grey ones H x W x 1 unless `color`. Alpha is dropped."""
-    try:
-        with Image.open(filename) as image:
-            deep = image.mode.startswith("I")
-            flat = image if deep else image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
-            pixels = np.asarray(flat).astype(np.float32) / np.float32(65535 if deep else 255)
-    except OSError as e:
-        raise SpecError(f"cannot read the image {filename}: {e}") from None
+    """An image file as float32 H x W x 3 in 0..1, red first; grey ones H x W x 1 unless `color`. Alpha is dropped.
+
+    OSError where the file is not there or no image.
+    """
+    with Image.open(filename) as image:
+        deep = image.mode.startswith("I")
+        flat = image if deep else image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+        pixels = np.asarray(flat).astype(np.float32) / np.float32(65535 if deep else 255)
     if pixels.ndim == 3:
         return pixels
     return np.tile(pixels[:, :, None], (1, 1, 3 if color else 1))
@@ -193,17 +194,17 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: np.ndarray) -> None:
-        """One value per channel, or a K x H x W image, which is resized to the input's size."""
+        """One value per channel, or K x H x W (or H x W), resized to the input's size."""
         self._check(in_)
         mean = np.asarray(mean)
         if mean.ndim == 1:
             if mean.shape[0] not in (1, self.inputs[in_][1]):
                 raise ValueError(f"'{in_}' has {self.inputs[in_][1]} channels; the mean has {mean.shape[0]}")
             mean = mean[:, None, None]
-        elif mean.ndim != 3:
-            raise ValueError(f"a mean has one axis (channels) or three, not {mean.ndim}")
+        elif mean.ndim in (2, 3):
+            mean = self._fitting(in_, mean.reshape(-1, *mean.shape[-2:]))
         else:
-            mean = self._fitting(in_, mean)
+            raise ValueError(f"a mean has one axis (channels), two or three, not {mean.ndim}")
         self.mean[in_] = mean
 
     def _fitting(self, in_: str, mean: np.ndarray) -> np.ndarray:

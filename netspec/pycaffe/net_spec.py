@@ -18,6 +18,7 @@ from typing import Any
 
 from netspec import schema
 from netspec.errors import SpecError, suggestion
+from netspec.pycaffe.errors import NoTopError
 from netspec.pycaffe.proto import caffe_pb2
 from netspec.spec import builder, text
 
@@ -116,7 +117,7 @@ class NetSpec:
     def __getattr__(self, name: str) -> Any:
         tops = self.__dict__.get("tops", {})
         if name not in tops:
-            raise AttributeError(f"the net has no top '{name}'{suggestion(name, tops)}")
+            raise NoTopError(f"the net has no top '{name}'{suggestion(name, tops)}")
         return tops[name]
 
     def __setitem__(self, name: str, value: Any) -> None:

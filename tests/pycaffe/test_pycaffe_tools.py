@@ -32,8 +32,9 @@ def test_net_specs_are_messages_and_nets(net):
     assert net(str(proto)).forward()["pool"].shape == (1, 2, 1, 1)
     assert "pool" in n and list(n.tops) == ["data", "a/b", "pool"]
     del n["pool"]
-    with pytest.raises(AttributeError, match="no top 'poo'"):
-        _ = n.poo
+    for error in (AttributeError, KeyError):
+        with pytest.raises(error, match="no top 'poo'"):
+            _ = n.poo
 
 
 def test_phases_and_several_tops():
@@ -65,6 +66,23 @@ def test_crop_aligns_two_tops(net):
     assert made.blobs["score"].shape == (1, 2, 33, 40)
 
 
+def test_coordinate_maps_of_layers():
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 3, 33, 40]))
+    n.conv = L.Convolution(n.data, num_output=2, kernel_size=3, pad=1, stride=2)
+    n.up = L.Deconvolution(n.conv, convolution_param=dict(num_output=2, kernel_size=[4, 6], stride=2))
+    conv, up = (caffe.coord_map.coord_map(top.fn) for top in (n.conv, n.up))
+    assert conv == (1, 0.5, 0) and up[:2] == (1, 2) and up[2].tolist() == [1.5, 2.5]
+    axis, scale, shift = caffe.coord_map.compose(up, conv)
+    assert (axis, scale) == (1, 1) and shift.tolist() == [1.5, 2.5]
+    assert caffe.coord_map.inverse(conv) == (1, 2, 0)
+    assert caffe.coord_map.compose((None, 1, 0), (1, 2, 3)) == (1, 2, 3)
+    with pytest.raises(caffe.coord_map.AxisMismatchException, match="do not match"):
+        caffe.coord_map.compose((1, 2, 3), (2, 2, 3))
+    with pytest.raises(caffe.coord_map.UndefinedMapException, match="Input"):
+        caffe.coord_map.coord_map(n.data.fn)
+
+
 def test_blobs_and_datums_as_messages():
     array = np.random.randn(2, 3, 4).astype(np.float32)
     blob = caffe.io.array_to_blobproto(array, -array)
@@ -79,6 +97,8 @@ def test_blobs_and_datums_as_messages():
         datum = caffe.io.array_to_datum(values, 7)
         np.testing.assert_array_equal(caffe.io.datum_to_array(datum), values)
         assert datum.label == 7 and bool(datum.data) == (values.dtype == np.uint8)
+    with pytest.raises(ValueError, match="holds 3 values"):
+        caffe.io.blobproto_to_array(caffe.io.caffe_pb2.BlobProto(data=[1, 2, 3]))
     with pytest.raises(ValueError, match="three axes"):
         caffe.io.array_to_datum(array[0])
 
@@ -92,7 +112,7 @@ def test_images(tmp_path):
     grey = caffe.io.load_image(tmp_path / "g.png", color=False)
     assert grey.shape == (7, 5, 1) and grey.dtype == np.float32
     np.testing.assert_array_equal(caffe.io.load_image(tmp_path / "g.png")[:, :, 1], grey[:, :, 0])
-    with pytest.raises(SpecError, match="cannot read the image"):
+    with pytest.raises(FileNotFoundError, match="none.png"):
         caffe.io.load_image(tmp_path / "none.png")
 
 
@@ -104,10 +124,18 @@ def test_what_transformers_refuse():
         (lambda: t.set_channel_swap("data", (1, 0)), "3 channels; the swap names 2"),
         (lambda: t.set_mean("data", np.zeros(2)), "the mean has 2"),
         (lambda: t.set_mean("data", np.zeros((2, 4, 4))), "the mean has 2"),
-        (lambda: t.set_mean("data", np.zeros((4, 4))), "one axis"),
+        (lambda: t.set_mean("data", np.zeros((4, 4))), "the mean has 1"),
+        (lambda: t.set_mean("data", np.zeros((1, 3, 4, 4))), "one axis"),
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_a_mean_image_of_one_channel():
+    t = caffe.io.Transformer({"data": (1, 1, 4, 4)})
+    t.set_transpose("data", (2, 0, 1))
+    t.set_mean("data", np.arange(16).reshape(4, 4))
+    assert t.preprocess("data", np.ones((4, 4, 1)))[0].tolist() == (1 - np.arange(16.0).reshape(4, 4)).tolist()
 
 
 @pytest.fixture
