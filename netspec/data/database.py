@@ -97,6 +97,8 @@ def _open(path: Path) -> Any:
     try:
         env = lmdb.open(str(path), readonly=True, lock=False, create=False, subdir=path.is_dir(), max_dbs=0)
     except lmdb.Error as e:
+        if "already open" in str(e):
+            raise SpecError(f"{path} is open in this process, and cannot be twice; close() it first") from None
         raise SpecError(f"{path} is no LMDB that can be read: {e}") from None
     wanted = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if file.stat().st_size < wanted:  # reading past the end of a mapped file would end the process
