@@ -15,7 +15,7 @@ python_layers: list[Callable[[Any, Context], type[Python] | None]] = []
 
 
 class Python(Layer):
-    """Whatever `module` and `layer` name: the data layers of the published FCN nets, or what `python_layers` know.
+    """Whatever `module` and `layer` name and `python_layers` know, first the data layers of the published FCN nets.
 
     Shapes: the layer's own.
     Errors: a layer nobody knows. Code of the user's own runs only where that was allowed.
@@ -32,9 +32,6 @@ class Python(Layer):
 
 def chosen(proto: Any, context: Context) -> type[Python]:
     """The class that stands for a message's module and layer."""
-    p = proto.python_param
-    if is_published(p.module, p.layer):
-        return PublishedData
     for ask in python_layers:
         found = ask(proto, context)
         if found is not None:
@@ -68,3 +65,11 @@ class PublishedData(Python, DataLayer, abstract=True):
         if context.sample:
             return sample_source(*names, **share)
         return open_published(*names, root=context.data_root, folder=context.folder, **share)
+
+
+def published_layer(proto: Any, context: Context) -> type[Python] | None:
+    """A layer of the published nets."""
+    return PublishedData if is_published(proto.python_param.module, proto.python_param.layer) else None
+
+
+python_layers.append(published_layer)

@@ -43,7 +43,19 @@ _WHERE = {
     "solver_rank": "misc",
     "to_proto": "net_spec",
 }
-_MODULES = ("classifier", "coord_map", "detector", "draw", "io", "layers", "net_spec", "params", "proto", "pycaffe")
+_MODULES = (
+    "_caffe",
+    "classifier",
+    "coord_map",
+    "detector",
+    "draw",
+    "io",
+    "layers",
+    "net_spec",
+    "params",
+    "proto",
+    "pycaffe",
+)
 __all__ = [
     "TEST",
     "TRAIN",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from netspec.data.published import is_published
 from netspec.errors import LayerError, SpecError, suggestion
 from netspec.layers import python
 from netspec.layers.base import Context, ParamBlob, Shape
@@ -41,6 +43,11 @@ class Layer:
     def __init__(self, param: Any = None, *more: Any) -> None:
         self.layer_param = param
 
+    @property
+    def param_str_(self) -> str:
+        """The name of older releases."""
+        return self.param_str
+
     def setup(self, bottom: Sequence[Blob], top: Sequence[Blob]) -> None:
         """Reads param_str, checks the numbers of bottoms and tops, adds parameter blobs."""
 
@@ -53,6 +60,32 @@ class Layer:
 
     def backward(self, top: Sequence[Blob], propagate_down: Sequence[bool], bottom: Sequence[Blob]) -> None:
         """Writes the bottoms' diffs from the tops'; adds to the diffs of `blobs`."""
+
+
+class LayerView:
+    """What `net.layers` lists: a layer's type and parameter blobs."""
+
+    def __init__(self, type: str, blobs: Sequence[Blob]) -> None:
+        self.type = type
+        self.blobs = list(blobs)
+
+
+class PythonView:
+    """A Python layer in `net.layers`: the script's own object, but for type and blobs, which are the net's."""
+
+    def __init__(self, user: Layer, type: str, blobs: Sequence[Blob]) -> None:
+        vars(self).update(_user=user, type=type, blobs=list(blobs))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._user, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._user, name, value)
+
+
+def view(layer: Any, type: str, blobs: Sequence[Blob]) -> Any:
+    """What `net.layers` shows of a layer."""
+    return PythonView(layer.user, type, blobs) if isinstance(layer, UserPython) else LayerView(type, blobs)
 
 
 class UserPython(python.Python, abstract=True):
@@ -187,7 +220,23 @@ def ask(proto: Any, context: Context) -> type[python.Python] | None:
     return UserPython if context.allow_python or _allowed else None
 
 
+def ask_first(proto: Any, context: Context) -> type[python.Python] | None:
+    """A layer whose module is on the Python path, also one that netspec has a counterpart of, but for the sample."""
+    p = proto.python_param
+    sampled = context.sample and is_published(p.module, p.layer)
+    return ask(proto, context) if not sampled and on_path(p.module) else None
+
+
+def on_path(module: str) -> bool:
+    """Whether a module can be imported."""
+    try:
+        return module in sys.modules or importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def register() -> None:
-    """Lets nets have Python layers of the user's own."""
+    """Lets nets have Python layers of the user's own: before all others, and where no other knows the layer."""
     if ask not in python.python_layers:
+        python.python_layers.insert(0, ask_first)
         python.python_layers.append(ask)

@@ -1,37 +1,32 @@
-"""Net: runs layer by layer on blobs that scripts read, write and reshape, as Caffe's Python interface does."""
+"""Net: a net as Caffe's Python interface gives it."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from netspec import weights as stored
 from netspec.errors import SpecError, suggestion
-from netspec.ir.graph import Blob as Value
+from netspec.layers.memory_data import MemoryData
 from netspec.net import Net as CoreNet
 from netspec.passes.insert_splits import insert_splits
 from netspec.pipeline import as_list, load_graph
-from netspec.pycaffe import mode, tape
+from netspec.pycaffe import mode
 from netspec.pycaffe.blob import Blob, ParamBlob
+from netspec.pycaffe.errors import CallError, NoBlobError, NoLayerError, check_file
+from netspec.pycaffe.layer import view
+from netspec.pycaffe.layered import Layered
 from netspec.pycaffe.shortcut import Shortcut
 from netspec.weights import caffemodel, hdf5
 
 PHASES = ("TRAIN", "TEST")
 Arrays = dict[str, np.ndarray]
-
-
-class LayerView:
-    """What `net.layers` lists: a layer's type and parameter blobs."""
-
-    def __init__(self, type: str, blobs: Sequence[Blob]) -> None:
-        self.type = type
-        self.blobs = list(blobs)
 
 
 class Net:
@@ -51,45 +46,36 @@ class Net:
         given.update(zip(("weights", "phase") if old else tuple(given), more, strict=False))
         if given["phase"] not in (0, 1):
             raise TypeError("Net wants a phase: caffe.TRAIN or caffe.TEST")
+        check_file(network_file)
         graph = load_graph(network_file, PHASES[given["phase"]], given["level"], given["stages"] or ())
-        folder = Path(network_file).parent
-        self._set_up(CoreNet(insert_splits(graph), mode.context(folder)), None)
-        self._shortcut = Shortcut.of(self)
+        core = CoreNet(insert_splits(graph), mode.context(Path(network_file).parent))
+        self._set_up(Layered(core))
+        self._shortcut = Shortcut.of(self.layered)
         if given["weights"]:
+            check_file(given["weights"])
             self.copy_from(given["weights"])
 
     @classmethod
-    def over(cls, core: CoreNet) -> Net:
+    def over(cls, core: CoreNet, device: torch.device) -> Net:
         """A view of a net that somebody else runs too: its layers, its parameters, its place."""
         self = cls.__new__(cls)
-        self._set_up(core, core.device)
+        self._set_up(Layered(core, device))
         return self
 
-    def _set_up(self, core: CoreNet, device: torch.device | None) -> None:
-        self.core, self.graph, self._device = core, core.graph, device
+    def _set_up(self, layered: Layered) -> None:
+        self.layered, self.core, self.graph = layered, layered.core, layered.graph
         self._shortcut: Shortcut | None = None
-        self._passes: dict[int, tape.Pass] = {}
-        self._callbacks: dict[str, list[Callable[[int], Any]]] = {
-            f"{when}_{way}": [] for when in ("before", "after") for way in ("forward", "backward")
-        }
-        weights = {blob.name: w.value for blob, w in core.losses.items()}
-        self.blobs: OrderedDict[str, Blob] = OrderedDict(
-            (name, Blob(core.blob_shapes[value], weights.get(name, 0.0))) for name, value in core.last.items()
-        )
-        self.blob_loss_weights = OrderedDict((name, weights.get(name, 0.0)) for name in self.blobs)
-        self.params: OrderedDict[str, list[ParamBlob]] = OrderedDict()
-        self.layers: list[LayerView] = []
-        for step in core.steps:
-            blobs = [ParamBlob(step, i) for i in range(len(step.shapes))]
-            self.layers.append(LayerView(step.spec.type, blobs))
-            if blobs:
-                self.params[step.spec.name] = blobs
+        self.blobs: OrderedDict[str, Blob] = layered.blobs
+        self.blob_loss_weights = OrderedDict((name, layered.loss_weights.get(name, 0.0)) for name in self.blobs)
         specs = self.graph.layers
+        rows = list(zip(layered.core.steps, layered.params, strict=True))
+        self.layers: list[Any] = [view(step.layer, step.spec.type, blobs) for step, blobs in rows]
+        self.params: OrderedDict[str, list[ParamBlob]] = OrderedDict((s.spec.name, blobs) for s, blobs in rows if blobs)
         self._layer_names = [spec.name for spec in specs]
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers, strict=True))
         self.bottom_names = OrderedDict((s.name, [b.name for b in s.bottoms]) for s in specs)
         self.top_names = OrderedDict((s.name, [b.name for b in s.tops]) for s in specs)
-        self.inputs = [b.name for b in self.graph.inputs]
+        self.inputs = list(layered.inputs)
         self.outputs = [b.name for b in self.graph.outputs]
 
     # -- the names that Caffe's own wrapper is built on
@@ -103,8 +89,8 @@ class Net:
         return list(self.blobs.values())
 
     @property
-    def _blob_loss_weights(self) -> OrderedDict[str, float]:
-        return self.blob_loss_weights
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
 
     @property
     def _inputs(self) -> list[int]:
@@ -137,52 +123,16 @@ class Net:
 
     def _forward(self, start: int, end: int) -> float:
         """Runs layers by number; the loss of those that have a weight in it."""
-        whole = start == 0 and end == len(self.layers) - 1
-        if whole and self._shortcut and self._shortcut.forward(self._place()):
+        whole = start == 0 and end == self.layered.end
+        if whole and self._shortcut and self._shortcut.forward():
             return 0.0
         self._leave_shortcut()
-        return self._run_layers(start, end)
+        return self.layered.forward(start, end)
 
     def _leave_shortcut(self) -> None:
         """From now on the net runs layer by layer."""
         if self._shortcut:
             self._shortcut.leave()
-
-    def _run_layers(self, start: int, end: int) -> float:
-        device = self._place()
-        loss = 0.0
-        for number in range(start, end + 1):
-            self._call("before_forward", number)
-            self._forward_layer(number, device)
-            loss += sum(self._loss(value) for value in self.graph.layers[number].tops if value in self.core.losses)
-            self._call("after_forward", number)
-        return loss
-
-    def _loss(self, value: Value) -> float:
-        return self.core.losses[value].value * float(self.blobs[value.name].tensor().sum())
-
-    def _forward_layer(self, number: int, device: torch.device) -> None:
-        step = self.core.steps[number]
-        if step.spec.type == "Input":
-            return
-        self._passes.pop(number, None)
-        bottoms = [self.blobs[b.name] for b in step.spec.bottoms]
-        tops = [self.blobs[b.name] for b in step.spec.tops]
-        self._passes[number] = tape.forward(step, bottoms, tops, device)
-
-    def _place(self) -> torch.device:
-        """Moves the parameters where nets run now, with what scripts wrote into them."""
-        device = self._device or mode.device()
-        if self.core.device != device:
-            self.core.to(device)
-        self.sync()
-        return device
-
-    def sync(self) -> None:
-        """Brings what scripts wrote into parameters to the net."""
-        for blobs in self.params.values():
-            for blob in blobs:
-                blob.sync()
 
     def _fill(self, arrays: Mapping[str, Any], names: Sequence[str], word: str, part: Callable[[Blob], Any]) -> None:
         if set(arrays) != set(names):
@@ -197,12 +147,12 @@ class Net:
         if layer is None:
             return default
         if layer not in self._layer_names:
-            raise SpecError(f"the net has no layer '{layer}'{suggestion(layer, self._layer_names)}")
+            raise NoLayerError(f"the net has no layer '{layer}'{suggestion(layer, self._layer_names)}")
         return self._layer_names.index(layer)
 
     def _blob(self, name: str) -> Blob:
         if name not in self.blobs:
-            raise SpecError(f"the net has no blob '{name}'{suggestion(name, self.blobs)}")
+            raise NoBlobError(f"the net has no blob '{name}'{suggestion(name, self.blobs)}")
         return self.blobs[name]
 
     # -- backward
@@ -222,26 +172,8 @@ class Net:
 
     def _backward(self, start: int, end: int) -> None:
         """Runs layers by number, downwards."""
-        if self.core.needs.refused:
-            raise self.core.needs.refused[0]
         self._leave_shortcut()
-        device = self._place()
-        for number in range(start, end - 1, -1):
-            self._call("before_backward", number)
-            if self.core.needs.layers[number] and number in self._passes:
-                self._backward_layer(number, device)
-            self._call("after_backward", number)
-
-    def _backward_layer(self, number: int, device: torch.device) -> None:
-        step = self.core.steps[number]
-        params = [p for p, learns in zip(step.blobs.blobs(), step.learns, strict=True) if learns] if step.blobs else []
-        diffs = [self.blobs[v.name].gradient(device) for v in step.spec.tops]
-        bottoms, own = self._passes[number].gradients(diffs, params)
-        takers = [v for v, g in zip(step.spec.bottoms, step.gradient, strict=True) if g]
-        for value, grad in zip(takers, bottoms, strict=True):
-            self.blobs[value.name].set_gradient(grad)
-        for param, grad in zip(params, own, strict=True):
-            add_gradient(param, grad, step.layer.replaces_diff)
+        self.layered.backward(start, end)
 
     def clear_param_diffs(self) -> None:
         """Sets every parameter's diff to zero."""
@@ -267,7 +199,7 @@ class Net:
         tops = {k: v for k, v in arrays.items() if k in self.outputs}
         values: dict[str, list[np.ndarray]] = {}
         gradients: dict[str, list[np.ndarray]] = {}
-        for batch, top in zip(self._batch(ins), self._batch(tops), strict=True):
+        for batch, top in zip_longest(self._batch(ins), self._batch(tops), fillvalue={}):
             for name, value in self.forward(blobs=blobs, **batch).items():
                 values.setdefault(name, []).extend(value.copy())
             for name, value in self.backward(diffs=diffs, **top).items():
@@ -276,7 +208,7 @@ class Net:
 
     def _batch(self, arrays: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Arrays in pieces of the net's batch size, the last one filled up with zeros."""
-        size = next(iter(self.blobs.values())).num
+        size = next(iter(self.blobs.values())).shape[0]
         total = len(next(iter(arrays.values()), ()))
         for at in range(0, total, size):
             yield {name: padded(np.asarray(rows[at : at + size]), size) for name, rows in arrays.items()}
@@ -292,11 +224,7 @@ class Net:
         """Carries the shapes of the inputs through the net."""
         if self._shortcut:
             self._shortcut.reshaped()
-        given = {name: self.blobs[name].shape for name in self.inputs}
-        given.update(data_shapes(self.core))
-        for value, shape in self.core.reshaped(given).items():
-            if value == self.core.last[value.name]:
-                self.blobs[value.name]._resize(tuple(shape))
+        self.layered.reshape()
 
     def copy_from(self, *files: str | Path) -> None:
         """Loads weights by layer name; the suffix tells the format, and without a known one it is a `.caffemodel`."""
@@ -304,7 +232,7 @@ class Net:
         for file in files:
             for one in as_list(file):
                 self.core.copy_from(read_weights(one))
-        self.forget_arrays()
+        self.layered.forget_arrays()
 
     def _settle_shortcut(self) -> None:
         if self._shortcut:
@@ -314,36 +242,35 @@ class Net:
         """Loads weights from HDF5, whatever the file is called."""
         self._settle_shortcut()
         self.core.copy_from(hdf5.read(file))
-        self.forget_arrays()
-
-    def forget_arrays(self) -> None:
-        """The parameters have new values; what scripts wrote into arrays before is past."""
-        for blobs in self.params.values():
-            for blob in blobs:
-                blob.forget_array()
+        self.layered.forget_arrays()
 
     def save(self, path: str) -> None:
         """Writes the weights as `.caffemodel`."""
-        self.sync()
+        self.layered.sync()
         caffemodel.write(path, self.core.to_model())
 
     def save_hdf5(self, path: str) -> None:
         """Writes the weights as `.caffemodel.h5`."""
-        self.sync()
+        self.layered.sync()
         hdf5.write(path, self.core.to_model())
 
     def share_with(self, other: Net) -> None:
         """Takes the parameters of layers of the same name from another net, so that both always agree."""
         self._settle_shortcut()
-        other.sync()
+        other.layered.sync()
         self.core.share_with(other.core)
 
     def set_input_arrays(self, data: np.ndarray, labels: np.ndarray) -> None:
         """Gives the first layer, a MemoryData, its arrays: N x C x H x W, and N labels."""
-        layer: Any = self.core.steps[0].layer
-        if not hasattr(layer, "set_input_arrays"):
-            raise SpecError("set_input_arrays is for a net whose first layer is MemoryData")
-        layer.set_input_arrays(data, np.reshape(labels, (-1, 1, 1, 1)) if np.ndim(labels) == 1 else labels)
+        layer = self.core.steps[0].layer
+        if not isinstance(layer, MemoryData):
+            raise CallError("set_input_arrays is for a net whose first layer is MemoryData")
+        try:
+            layer.set_input_arrays(data, np.reshape(labels, (-1, 1, 1, 1)) if np.ndim(labels) == 1 else labels)
+        except SpecError as e:
+            raise CallError(e.message, e.loc) from None
+
+    _set_input_arrays = set_input_arrays
 
     # -- callbacks: called with the layer's number
 
@@ -361,40 +288,7 @@ class Net:
 
     def _add_callback(self, event: str, callback: Callable[[int], Any]) -> None:
         self._leave_shortcut()
-        self._callbacks[event].append(callback)
-
-    def _call(self, event: str, layer: int) -> None:
-        for callback in self._callbacks[event]:
-            callback(layer)
-
-    # -- for whoever runs the same net without its blobs
-
-    def given(self) -> dict[str, Tensor]:
-        """The input blobs as tensors, before a run elsewhere; what the last one left is let go."""
-        self.sync()
-        self._passes.clear()
-        for name, blob in self.blobs.items():
-            if name not in self.inputs:
-                blob.free()
-        return {name: self.blobs[name].tensor(self.core.device) for name in self.inputs}
-
-    def show(self, values: Mapping[Value, Tensor]) -> None:
-        """Takes values that the net was run to elsewhere."""
-        for value, tensor in values.items():
-            if value.name in self.blobs and self.core.last[value.name] == value:
-                self.blobs[value.name].set(tensor)
-
-
-def add_gradient(param: torch.nn.Parameter, grad: Tensor | None, replace: bool) -> None:
-    """Parameter diffs add up, except in layers whose backward writes over them."""
-    if grad is None:
-        return
-    if param.grad is None:
-        param.grad = torch.zeros_like(param)
-    if replace:
-        param.grad.copy_(grad)
-    else:
-        param.grad.add_(grad)
+        self.layered.callbacks[event].append(callback)
 
 
 def read_weights(file: str | Path) -> stored.Model:
@@ -408,8 +302,3 @@ def padded(rows: np.ndarray, size: int) -> np.ndarray:
     if len(rows) == size:
         return rows
     return np.concatenate([rows, np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)])
-
-
-def data_shapes(core: CoreNet) -> dict[str, tuple[int, ...]]:
-    """The shapes that data layers' tops have now, so that they need not be asked again."""
-    return {t.name: core.blob_shapes[t] for spec, layer in core.bound if layer.is_data for t in spec.tops}

@@ -13,7 +13,6 @@ import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -24,10 +23,8 @@ from netspec.net import Net as CoreNet
 from netspec.passes.bind import Bound
 from netspec.passes.halo_elision import halo_elision
 from netspec.pycaffe.blob import memories
+from netspec.pycaffe.layered import Layered
 from netspec.pycaffe.memory import Memory
-
-if TYPE_CHECKING:
-    from netspec.pycaffe.net import Net
 
 REPEATABLE = frozenset(
     [
@@ -75,16 +72,17 @@ REPEATABLE = frozenset(
 class Shortcut:
     """The quick way of one net, and what its last quick pass left to do."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Layered) -> None:
         self.net = net
         self.core, self.sources = joined(net.core)
         self.asked: set[str] = set()
+        self._outputs = [b.name for b in net.graph.outputs]
         self.off = False
         self._inputs: dict[str, Tensor] | None = None
         self._shapes = self._input_shapes()
 
     @classmethod
-    def of(cls, net: Net) -> Shortcut | None:
+    def of(cls, net: Layered) -> Shortcut | None:
         """The shortcut of a net that may take one."""
         core, inputs = net.core, set(net.inputs)
         overwritten = any(top.version for top in core.graph.blobs if top.name in inputs)
@@ -94,20 +92,21 @@ class Shortcut:
         )
         return cls(net) if alike and inputs and not overwritten and not core.losses else None
 
-    def forward(self, device: torch.device) -> bool:
+    def forward(self) -> bool:
         """A whole pass; False where the layered one has to do it."""
-        parameters = list(self.core.parameters())
+        device, parameters = self.net.place(), list(self.core.parameters())
         if self.off or any(memories(p)[0].held() is not None for p in parameters):
             self.settle()
             return False
         if self._input_shapes() != self._shapes:
+            self.reshaped()
             self.net.reshape()
         inputs = {name: self.net.blobs[name].tensor(device) for name in self.net.inputs}
         names = self._wanted()
         with torch.no_grad():
             values = self.core.run([self.core.last[n] for n in names], inputs)
         self._inputs = {name: value.clone() for name, value in inputs.items()}
-        self.net._passes.clear()
+        self.net.forget_passes()
         self._show({**inputs, **{n: values[self.core.last[n]] for n in names}})
         for p in parameters:
             memories(p)[0].watchers.add(self)
@@ -118,7 +117,7 @@ class Shortcut:
 
     def _wanted(self) -> list[str]:
         held = [n for n, blob in self.net.blobs.items() if blob._data.held() is not None]
-        wanted = {self.sources.get(n, n) for n in (*self.net.outputs, *self.asked, *held)}
+        wanted = {self.sources.get(n, n) for n in (*self._outputs, *self.asked, *held)}
         return [n for n in self.core.last if n in wanted and n not in self.net.inputs]
 
     def _show(self, values: Mapping[str, Tensor]) -> None:
@@ -159,7 +158,7 @@ class Shortcut:
             blob._data = Memory(blob.count)
         for name, value in inputs.items():
             self.net.blobs[name].take(value)
-        self.net._run_layers(0, len(self.net.layers) - 1)
+        self.net.forward(0, self.net.end)
         for blob, (data, shape) in kept.items():
             blob._data, blob._shape = data, shape
 

@@ -36,20 +36,31 @@ class Solver:
             observe=self._observe,
             interp=False,
             rewrite=insert_splits,
+            passes=self._pass,
         )
         if self.type and self.core.param.type != self.type:
             raise SpecError(f"{solver_file} asks for type '{self.core.param.type}', not '{self.type}'; use get_solver")
-        self.net = Net.over(self.core.net)
-        self.test_nets = [Net.over(net) for net in self.core.test_nets]
+        self.net = Net.over(self.core.net, self.core.device)
+        self.test_nets = [Net.over(net, self.core.device) for net in self.core.test_nets]
 
     def _feed(self) -> dict[str, Tensor]:
-        return self.net.given()
+        return self.net.layered.given()
 
     def _test_feed(self, number: int) -> dict[str, Tensor]:
-        return self.test_nets[number].given()
+        return self.test_nets[number].layered.given()
 
     def _observe(self, values: dict[Value, Tensor]) -> None:
-        self.net.show(values)
+        self.net.layered.show(values)
+
+    def _pass(self, backward: bool) -> tuple[float, dict[Value, Tensor]] | None:
+        """A pass layer by layer, where a script wants to be called at each."""
+        layered = self.net.layered
+        if not any(layered.callbacks.values()):
+            return None
+        loss = layered.forward(0, layered.end)
+        if backward:
+            layered.backward(layered.end, 0)
+        return loss, {value: layered.blobs[value.name].tensor() for value in layered.graph.outputs}
 
     @property
     def iter(self) -> int:
@@ -78,22 +89,26 @@ class Solver:
     def restore(self, state_file: str) -> None:
         """Goes on from a `.solverstate` or `.solverstate.h5`."""
         self.core.restore(state_file)
-        self.net.forget_arrays()
+        self.net.layered.forget_arrays()
 
     def snapshot(self) -> None:
         """Writes weights and state now."""
-        self.net.sync()
+        self.net.layered.sync()
         self.core.snapshot()
 
     def apply_update(self) -> None:
         """Moves the weights by the diffs they have; for loops of one's own over net.forward and net.backward."""
-        self.net.sync()
+        self.net.layered.sync()
         self.core.apply_update()
 
     def add_callback(self, on_start: Callable[[], Any], on_gradients_ready: Callable[[], Any]) -> None:
         """Calls one before every iteration's first pass, the other when its gradients are there."""
         self.core.on_start.append(on_start)
         self.core.on_gradients.append(on_gradients_ready)
+
+    def share_weights(self, net: Net) -> None:
+        """The net takes the weights of the training net, layer by name, and follows them."""
+        net.share_with(self.net)
 
     def test_all(self) -> Any:
         """Runs the test nets."""

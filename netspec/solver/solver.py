@@ -49,6 +49,7 @@ class Solver:
     sub-iteration; `test_feed` those of a test net, by its number. `observe` sees all blobs of every forward pass.
     `score_every`: iterations between segmentation scores. `keep`: how many snapshots stay. `interp`: whether frozen
     upsampling layers that nothing fills get bilinear kernels. `rewrite` changes every graph before its net is built.
+    `passes` may run the training net in a way of its own: forward and, if asked, backward.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Solver:
         keep: int = 0,
         interp: bool = True,
         rewrite: Callable[[Graph], Graph] | None = None,
+        passes: Callable[[bool], tuple[float, dict[Blob, Tensor]] | None] | None = None,
     ) -> None:
         self.document = settings.read(solver, overrides)
         self.param = self.document.message
@@ -77,6 +79,7 @@ class Solver:
         self.precision = Precision(precision, self.device)
         self.feed, self.test_feed, self.observe, self.score_every = feed, test_feed, observe, score_every
         self.rewrite = rewrite
+        self.passes = passes
         self.on_start: list[Callable[[], Any]] = []
         """Called in every iteration before its first pass."""
         self.on_gradients: list[Callable[[], Any]] = []
@@ -264,6 +267,12 @@ class Solver:
 
     def _forward(self, backward: bool = True) -> float:
         """One pass; the loss. Gradients add to the parameters'."""
+        loss, values = (self.passes and self.passes(backward)) or self._net_pass(backward)
+        self.values = {b: v.detach() for b, v in values.items() if b in self.net.graph.outputs or b in self.net.losses}
+        return loss
+
+    def _net_pass(self, backward: bool) -> tuple[float, dict[Blob, Tensor]]:
+        """One pass of the net as it is: the loss, outputs and whatever is wanted besides."""
         inputs = {name: value.to(self.device) for name, value in self.feed().items()} if self.feed else {}
         debug = self._debug if backward and self._displays() else None
         with self.precision():
@@ -276,8 +285,7 @@ class Solver:
             debug.backward(values)
         if self.observe:
             self.observe(values)
-        self.values = {b: v.detach() for b, v in values.items() if b in self.net.graph.outputs or b in self.net.losses}
-        return float(loss.value)
+        return float(loss.value), values
 
     def _wanted(self, debug: Debug | None) -> tuple[Blob, ...]:
         """What a pass must give besides outputs and losses."""

@@ -15,9 +15,10 @@ import caffe.io, caffe.layers as L, caffe.proto.caffe_pb2 as pb
 from caffe import layers, params as P, NetSpec
 from caffe.proto import caffe_pb2
 import caffe.coord_map, caffe.net_spec, caffe.draw, caffe.classifier, caffe.detector, caffe.pycaffe, caffe.params
+import caffe._caffe
 assert caffe is netspec.pycaffe and caffe.io is sys.modules["netspec.pycaffe.io"] and pb is caffe_pb2
 assert caffe.__spec__.name == "netspec.pycaffe" and caffe.io.__spec__.name == "netspec.pycaffe.io"
-assert caffe.pycaffe.Net is caffe.Net and L.ReLU.__name__ == "ReLU" and P.Pooling.MAX == 0
+assert caffe.pycaffe.Net is caffe._caffe.Net is caffe.Net and L.ReLU.__name__ == "ReLU" and P.Pooling.MAX == 0
 try:
     import caffe.nothing
 except ModuleNotFoundError:

@@ -49,7 +49,7 @@ def test_layers_in_place_write_where_their_bottom_lies(net):
     n = net(IMAGES)
     n.forward()
     lies = n.blobs["conv1"].tensor().data_ptr()
-    assert n._passes[1].tops[0].data_ptr() == n._passes[2].tops[0].data_ptr() == lies
+    assert n.layered._passes[1].tops[0].data_ptr() == n.layered._passes[2].tops[0].data_ptr() == lies
 
 
 def test_backward_reads_what_a_script_wrote_between(net):
@@ -78,6 +78,30 @@ def test_a_held_array_leaves_gradients_of_layers_in_place_right(net):
     assert (n.blobs["data"].diff == 2).all()
 
 
+CONSTANT = layer(
+    "DummyData",
+    "in",
+    "",
+    "x y",
+    'dummy_data_param { shape { dim: 2 } data_filler { value: 3 } data_filler { type: "gaussian" } }',
+)
+
+
+def test_dummy_data_is_there_and_keeps_what_is_written(net):
+    """As in Caffe a constant filler fills once; others fill in every pass."""
+    n = net(CONSTANT + layer("Power", "z", "x", "", "power_param { scale: 2 }"))
+    assert (n.blobs["x"].data == 3).all() and n.blobs["y"].data.any()
+    first = n.blobs["y"].data.copy()
+    n.blobs["x"].data[...] = [5, 6]
+    for _ in range(2):
+        assert n.forward()["z"].tolist() == [10, 12]
+    assert n.blobs["x"].data.tolist() == [5, 6] and not np.array_equal(n.blobs["y"].data, first)
+    n.blobs["x"].reshape(3)
+    n.blobs["x"].data[...] = 1
+    n.reshape()
+    assert n.forward()["z"].tolist() == [2, 2, 2]
+
+
 def test_shapes_and_the_legacy_names():
     blob = Blob((2, 3, 4, 5))
     assert (blob.num, blob.channels, blob.height, blob.width, blob.count) == (2, 3, 4, 5, 120)
@@ -104,7 +128,7 @@ def test_reshape_keeps_as_many_values():
 def test_a_loss_blob_starts_with_its_weight_as_diff(net):
     n = net(REGRESSION.replace('bottom: "label"', 'bottom: "label" loss_weight: 3'), caffe.TRAIN)
     assert float(n.blobs["loss"].diff) == 3
-    assert n._blob_loss_weights["loss"] == n.blob_loss_weights["loss"] == 3
+    assert n.blob_loss_weights["loss"] == 3 and n._blob_loss_weights == [0, 0, 0, 0, 3]
 
 
 def test_parameter_blobs_take_other_shapes(net):

@@ -13,6 +13,7 @@ from texts import inner, layer, source
 import netspec
 import netspec.pycaffe as caffe
 from netspec.errors import SpecError
+from netspec.pycaffe import mode
 
 CODE = """
 import numpy as np
@@ -155,6 +156,57 @@ def test_results_are_not_written_over(code, make):
     x = torch.randn(2, 3, requires_grad=True)
     first, second = n(data=x)["y"], n(data=x + 1)["y"]
     assert torch.equal(first, 2 * x) and torch.equal(second, 2 * x + 2)
+
+
+def test_layers_of_a_net_are_the_scripts_own_objects(code, make, tmp_path):
+    """So that a script hands its data layer what it needs; blobs are the net's."""
+    file = make(source("data", 2, 3) + python("Weighted", "w", "data") + python("Counter", "c"))
+    n, other = caffe.Net(file, caffe.TEST), caffe.Net(file, caffe.TEST)
+    n.layers[2].at = 4
+    assert n.layers[2].at == 4 and n.layers[2].type == "Python" and n.layers[2].param_str == "{1: 2}"
+    assert n.forward()["c"].shape == (1, 5) and n.layers[2].at == 5 and n.layers[2].param_str_ == "{1: 2}"
+    n.layers[1].blobs[0].data[...] = 7
+    n.save(str(tmp_path / "w.caffemodel"))
+    other.copy_from(str(tmp_path / "w.caffemodel"))
+    assert (other.layer_dict["w"].blobs[0].data == 7).all() and other.layers[1].blobs[0] is other.params["w"][0]
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = n.layers[1].nothing
+
+
+OWN = """
+import netspec.pycaffe as caffe
+
+class VOCSegDataLayer(caffe.Layer):
+    def reshape(self, bottom, top):
+        top[0].reshape(1, 3, 2, 2)
+        top[1].reshape(1, 1, 2, 2)
+    def forward(self, bottom, top):
+        top[0].data[...] = 42
+"""
+
+
+def test_a_module_of_the_published_name_is_the_users_own(tmp_path, monkeypatch, net):
+    """Scripts that changed a published data layer get theirs; `--sample` still puts the sample in its place."""
+    (tmp_path / "voc_layers.py").write_text(OWN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "voc_layers", raising=False)
+    param = "{'split': 'val', 'voc_dir': 'x', 'mean': (1, 2, 3)}"
+    text = layer(
+        "Python",
+        "data",
+        "",
+        "data label",
+        f"""python_param {{ module: "voc_layers" layer: "VOCSegDataLayer"
+        param_str: "{param}" }}""",
+    )
+    n = net(text)
+    n.forward()
+    assert (n.blobs["data"].data == 42).all()
+    monkeypatch.setattr(mode, "_context", mode._context)
+    mode.set_data(sample=True)
+    n = net(text)
+    n.forward()
+    assert n.blobs["data"].shape[2] > 2
 
 
 def test_in_place(code, net):

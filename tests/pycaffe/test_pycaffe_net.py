@@ -74,6 +74,45 @@ def test_what_forward_refuses(net):
         n.backward(ip2=np.zeros((4, 2)))
 
 
+def test_errors_are_those_that_scripts_catch(net):
+    n = net(IMAGES)
+    for call, error in (
+        (lambda: n.forward(start="nothing"), ValueError),
+        (lambda: n.backward(end="nothing"), ValueError),
+        (lambda: n.forward(blobs=["nothing"]), KeyError),
+        (lambda: n.backward(diffs=["nothing"]), KeyError),
+        (lambda: n.blobs["nothing"], KeyError),
+        (lambda: caffe.Net("nothing.prototxt", caffe.TEST), RuntimeError),
+        (lambda: caffe.Net("net.prototxt", "nothing.caffemodel", caffe.TEST), RuntimeError),
+        (lambda: n.set_input_arrays(np.zeros((1, 3, 2, 2)), np.zeros(1)), RuntimeError),
+    ):
+        with pytest.raises(error, match="nothing|MemoryData"):
+            call()
+
+
+def test_backward_needs_no_forward(net):
+    """A layer that did not run yet goes by its blobs as they are."""
+    n = net(
+        "force_backward: true " + source("data", 1, 3) + layer("Power", "y", "data", "", "power_param { scale: 3 }")
+    )
+    n.blobs["y"].data[...] = 7
+    n.blobs["y"].diff[...] = 2
+    assert n.backward()["data"].tolist() == [[6, 6, 6]]
+    assert (n.blobs["y"].data == 7).all()
+
+
+def test_the_names_below_the_wrapper(net):
+    n = net(
+        "force_backward: true " + source("data", 2, 3) + layer("Power", "y", "data", "", "power_param { scale: 3 }")
+    )
+    assert [len(b["data"]) for b in n._batch({"data": np.ones((5, 3))})] == [2, 2, 2]
+    n.blobs["data"].data[...] = 1
+    n._forward(0, 1)
+    n.blobs["y"].diff[...] = 1
+    n._backward(1, 0)
+    assert (n.blobs["y"].data == 3).all() and (n.blobs["data"].diff == 3).all()
+
+
 def test_backward_by_range_and_by_name(net):
     n = net("force_backward: true " + IMAGES)
     n.forward(data=np.random.randn(1, 3, 12, 10))
@@ -95,6 +134,9 @@ def test_any_number_of_items(net):
     values, gradients = n.forward_backward_all(data=rows, y=rows)
     np.testing.assert_allclose(values["y"], 3 * rows, rtol=1e-6)
     np.testing.assert_allclose(gradients["data"], 3 * rows, rtol=1e-6)
+    n.blobs["y"].diff[...] = 1
+    values, gradients = n.forward_backward_all(diffs=["y"], data=rows)
+    assert values["y"].shape == gradients["y"].shape == (10, 3) and (gradients["data"] == 3).all()
 
 
 def test_callbacks(net):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from texts import REGRESSION
+from texts import REGRESSION, layer, source
 
 import netspec.pycaffe as caffe
 from netspec.errors import SpecError
@@ -71,6 +71,57 @@ def test_callbacks_may_change_gradients(make):
     made.step(2)
     assert calls == ["start", ("ready", True)] * 2
     np.testing.assert_array_equal(made.net.params["ip2"][0].data, before)
+
+
+def test_the_nets_callbacks_are_called_in_steps(make):
+    """At every layer, forward and backward; the weights become what they become without."""
+    plain, watched = solver(make, "base_lr: 0.01 iter_size: 2"), solver(make, "base_lr: 0.01 iter_size: 2")
+    for mine, theirs in zip(watched.net.params.values(), plain.net.params.values(), strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            a.data[...] = b.data
+    calls = []
+    watched.net.before_forward(lambda number: calls.append(number))
+    watched.net.after_backward(lambda number: calls.append(-number))
+    for one in (plain, watched):
+        one.step(2)
+    layers = list(range(len(watched.net.layers)))
+    assert calls == [*layers, *[-n for n in reversed(layers)]] * 4
+    assert watched.net.blobs["ip2"].diff.any() and watched.core.smoothed_loss == pytest.approx(plain.core.smoothed_loss)
+    np.testing.assert_allclose(watched.net.params["ip1"][0].data, plain.net.params["ip1"][0].data, rtol=1e-5)
+
+
+def test_backward_after_a_step(make):
+    """Goes by the blobs that the step left."""
+    made = solver(make)
+    made.step(1)
+    made.net.backward()
+    got = made.net.blobs["ip2"].diff.copy()
+    want = (made.net.blobs["ip2"].data - made.net.blobs["label"].data) / 4
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_constant_dummy_data_feed_steps(make):
+    """Nets of the time before Input layers are fed through DummyData."""
+    dummy = "".join(
+        layer("DummyData", name, settings=f"dummy_data_param {{ shape {{ dim: 4 dim: {n} }} }}")
+        for name, n in (("data", 3), ("label", 2))
+    )
+    make(REGRESSION.replace(source("data", 4, 3) + source("label", 4, 2), dummy), "dummy.prototxt")
+    made, fed = (
+        solver(make),
+        caffe.get_solver(make(PLAIN.replace("net.p", "dummy.p") + "base_lr: 0.01", "fed.prototxt")),
+    )
+    made.share_weights(fed.net)
+    for name in ("data", "label"):
+        fed.net.blobs[name].data[...] = made.net.blobs[name].data
+        fed.test_nets[0].blobs[name].data[...] = made.net.blobs[name].data
+    want = float(made.net.forward()["loss"])
+    assert want > 0 and float(fed.test_nets[0].forward()["loss"]) == pytest.approx(want)
+    for _ in range(2):
+        fed.step(1)
+        np.testing.assert_array_equal(fed.net.blobs["data"].data, made.net.blobs["data"].data)
+        assert float(fed.net.blobs["loss"].data) == pytest.approx(want)
+        want = float(fed.net.forward()["loss"])
 
 
 def test_blobs_show_the_last_pass(make):

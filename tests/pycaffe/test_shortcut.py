@@ -8,7 +8,7 @@ import torch
 from texts import conv, layer, relu, source
 
 import netspec.pycaffe as caffe
-from netspec.pycaffe.net import Net
+from netspec.pycaffe.layered import Layered
 
 SKIP = source("data", 1, 3, 9, 8) + conv("conv1", "data", 4, "kernel_size: 3 pad: 30") + relu("conv1")
 SKIP += layer("Pooling", "pool1", "conv1", "", "pooling_param { kernel_size: 2 stride: 2 }")
@@ -20,20 +20,20 @@ SKIP += layer("Crop", "score", "sum data", "", "crop_param { axis: 2 offset: 12 
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The layered runs that were made."""
     runs: list[tuple[int, int]] = []
-    layered = Net._run_layers
-    monkeypatch.setattr(Net, "_run_layers", lambda self, a, b: runs.append((a, b)) or layered(self, a, b))
+    layered = Layered.forward
+    monkeypatch.setattr(Layered, "forward", lambda self, a, b: runs.append((a, b)) or layered(self, a, b))
     return runs
 
 
-def filled(net: Net, seed: int = 0) -> np.ndarray:
+def filled(net: caffe.Net, seed: int = 0) -> np.ndarray:
     x = np.random.RandomState(seed).randn(*net.blobs["data"].shape).astype(np.float32)
     net.blobs["data"].data[...] = x
     return x
 
 
-def layered(net: Net) -> dict[str, np.ndarray]:
+def layered(net: caffe.Net) -> dict[str, np.ndarray]:
     """All blobs, the net run layer by layer."""
-    net._run_layers(0, len(net.layers) - 1)
+    net.layered.forward(0, net.layered.end)
     return {name: blob.data.copy() for name, blob in net.blobs.items()}
 
 
@@ -111,7 +111,7 @@ def test_parameters_written_between_passes_count(net):
         x = torch.from_numpy(n.blobs["data"].data.copy())
         first = again(data=x)["score"]
         n.params["conv1"][1].data[...] += 1
-        n.sync()
+        n.layered.sync()
         assert not torch.allclose(first, again(data=x)["score"])
 
 
