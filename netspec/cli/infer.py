@@ -37,7 +37,7 @@ def command(
     labels: Path | None,
     device: str,
     precision: str,
-) -> None:
+) -> int:
     """Run a net on pictures of any size.
 
     A segmentation net writes a label PNG (palette of PASCAL VOC) and an overlay per picture into --out;
@@ -45,54 +45,81 @@ def command(
 
     Example: netspec infer prototxt/voc-fcn8s/deploy.prototxt --weights fcn8s-heavy-pascal.caffemodel street.jpg
     """
-    from netspec.data.pixels import rgb
     from netspec.frozen import freeze
     from netspec.pipeline import load
-    from netspec.segmentation.infer import ILSVRC_MEAN, runner
+    from netspec.segmentation.infer import ILSVRC_MEAN, infer, runner
     from netspec.solver.parallel import Ranks, joined
 
-    missing = [str(p) for p in images if not p.is_file()]
-    if missing:
+    images = tuple(dict.fromkeys(images))
+    if missing := [str(p) for p in images if not p.is_file()]:
         raise SpecError("no such picture", Loc(missing[0]))
     files = opt.read_weights(weights)
     numbers = read_mean(mean) if mean else ILSVRC_MEAN
     names = labels.read_text(encoding="utf-8").splitlines() if labels else None
+    failed = 0
     with joined(opt.read_device(device)) as place:
         ranks = Ranks(place)
         run = runner(freeze(load(net, files).to(place), precision))
-        show = write_segmentation if run.segments else print_classes
-        for path in images[ranks.rank :: ranks.world]:
-            show(run, path, rgb(path), numbers, out, top_k, names)
+        finish = Segments(run, out, names, images) if run.segments else Classes(names, top_k)
+        for done in infer(run, images[ranks.rank :: ranks.world], finish, numbers):
+            failed += isinstance(done, SpecError)
+            click.echo(str(done), err=isinstance(done, SpecError))
+    return 1 if failed else 0
 
 
-def write_segmentation(
-    run: Runner, path: Path, image: np.ndarray, mean: Mean, out: Path, top_k: int, names: list[str] | None
-) -> None:
-    """Label PNG and overlay of one picture."""
-    from netspec.segmentation.infer import segment
-    from netspec.segmentation.overlay import overlay
-    from netspec.segmentation.palette import class_names, to_palette_png
+class Segments:
+    """Writes label PNG and overlay of one picture; the shares of its classes in words."""
 
-    out.mkdir(parents=True, exist_ok=True)
-    classes = run.net.blob_shapes[run.net.blob(run.output)][1]
-    known = names or list(class_names(classes))
-    label = segment(run, image, mean)
-    to_palette_png(label, out / f"{path.stem}.png")
-    overlay(image, label, known).save(out / f"{path.stem}_overlay.png")
-    shares = sorted(((label == k).mean(), k) for k in set(label.ravel().tolist()))[::-1]
-    click.echo(f"{path}: {', '.join(f'{known[k]} {share:.0%}' for share, k in shares[:6])}")
-    click.echo(f"  {out / path.stem}.png, {out / path.stem}_overlay.png")
+    def __init__(self, run: Runner, out: Path, names: list[str] | None, images: tuple[Path, ...]) -> None:
+        from netspec.segmentation.palette import class_names
+
+        seen: dict[str, Path] = {}
+        for path in images:
+            if (other := seen.setdefault(path.stem, path)) is not path:
+                raise SpecError(f"{path} and {other} would both be written to {out / path.stem}.png")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise SpecError(f"cannot write: {e.strerror or e}", Loc(str(out))) from None
+        self.out = out
+        self.names = names or list(class_names(run.net.blob_shapes[run.net.blob(run.output)][1]))
+
+    def __call__(self, path: Path, image: np.ndarray, label: np.ndarray) -> str:
+        import numpy as np
+
+        from netspec.data.palette import write
+        from netspec.segmentation.overlay import overlay
+        from netspec.segmentation.palette import to_palette_png
+
+        file, shown = self.out / f"{path.stem}.png", self.out / f"{path.stem}_overlay.png"
+        try:
+            to_palette_png(label, file)
+            write(shown, lambda f: overlay(image, label, self.names).save(f, "PNG"))
+        except OSError as e:
+            raise SpecError(f"cannot write: {e.strerror or e}", Loc(str(file))) from None
+        counts = np.bincount(label.ravel())
+        best = sorted(((n, k) for k, n in enumerate(counts.tolist()) if n), reverse=True)[:6]
+        shares = ", ".join(f"{self.name(k)} {n / label.size:.0%}" for n, k in best)
+        return f"{path}: {shares}\n  {file}, {shown}"
+
+    def name(self, k: int) -> str:
+        return self.names[k] if k < len(self.names) else f"class {k}"
 
 
-def print_classes(
-    run: Runner, path: Path, image: np.ndarray, mean: Mean, out: Path, top_k: int, names: list[str] | None
-) -> None:
-    """The best classes of one picture."""
-    from netspec.segmentation.infer import top_classes
+class Classes:
+    """The best classes of one picture, in words."""
 
-    click.echo(str(path))
-    for index, score in top_classes(run, image, mean, top_k):
-        click.echo(f"  {score:8.4f}  {names[index] if names and index < len(names) else f'class {index}'}")
+    def __init__(self, names: list[str] | None, top_k: int) -> None:
+        self.names, self.top_k = names or [], top_k
+
+    def __call__(self, path: Path, image: np.ndarray, scores: np.ndarray) -> str:
+        from netspec.segmentation.infer import top_classes
+
+        rows = [f"  {value:8.4f}  {self.name(k)}" for k, value in top_classes(scores, self.top_k)]
+        return "\n".join([str(path), *rows])
+
+    def name(self, k: int) -> str:
+        return self.names[k] if k < len(self.names) else f"class {k}"
 
 
 def read_mean(text: str) -> Mean:

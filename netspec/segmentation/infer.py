@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
-from netspec.data.pixels import bgr_blob
+from netspec.data.dataset import reading
+from netspec.data.pixels import bgr_blob, rgb
 from netspec.errors import SpecError
+from netspec.ir.graph import Blob
 from netspec.net import Net
+from netspec.segmentation.flow import Work, flow
 
 Mean = tuple[float, float, float]
 ILSVRC_MEAN: Mean = (104.00699, 116.66877, 122.67892)
 """Mean B, G, R of the ImageNet training images, as the published FCN nets subtract it."""
+TOGETHER = {"cpu": 1 << 18, "cuda": 1 << 21}
+"""Pixels that go through the net at once: one picture of 500 x 500 fills a CPU, eight a GPU."""
+WINDOW = 4
+"""How many times as many are looked through for pictures of one size."""
+
+Done = TypeVar("Done")
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A net with one image input and one output; `size` is the fixed height and width a classifier wants."""
+    """A net with one image input and one output; `size` is the fixed height and width a classifier wants.
+
+    `batches`: what it makes of a picture does not depend on others in the batch.
+    """
 
     net: Net
     input: str
     output: str
     size: tuple[int, int] | None
+    batches: bool
 
     @property
     def segments(self) -> bool:
@@ -42,30 +58,75 @@ def runner(net: Net) -> Runner:
     if not outputs:
         raise SpecError("the net has no output")
     output = (maps or outputs)[0]
+    needed = net.course((output,)).read
+    if others := [b.name for b in net.graph.inputs if b in needed and b != images[0]]:
+        raise SpecError(
+            f"the net needs more than pictures: {', '.join(others)}; `netspec deploy` makes one that does not"
+        )
     height, width = net.blob_shapes[images[0]][2:]
-    return Runner(net, images[0].name, output.name, None if maps else (height, width))
+    batches = separate(net, images[0], output)
+    return Runner(net, images[0].name, output.name, None if maps else (height, width), batches)
 
 
-def scores(runner: Runner, image: np.ndarray, mean: Mean = ILSVRC_MEAN) -> np.ndarray:
-    """The output for one RGB picture: classes x height x width, or classes.
+def separate(net: Net, image: Blob, output: Blob) -> bool:
+    """Whether the output has a row for each picture, made by layers that look at one picture at a time."""
+    if not all(getattr(layer, "stored", True) for _, layer in net.bound):
+        return False  # a normalisation by the batch's own statistics
+    try:
+        rows = [net.reshaped({image.name: (n, *net.blob_shapes[image][1:])})[output] for n in (1, 2)]
+    except SpecError:
+        return False
+    return bool(rows[0]) and rows[1] == (2 * rows[0][0], *rows[0][1:])
 
-    The picture is used at its own size by a segmentation net and resized for a classifier.
-    """
-    if runner.size is not None:
-        height, width = runner.size
+
+def prepare(run: Runner, image: np.ndarray, mean: Mean) -> np.ndarray:
+    """An RGB picture as the net's input, 1 x 3 x H x W: at its own size, or resized for a classifier."""
+    if run.size is not None:
+        height, width = run.size
         image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
-    data = torch.from_numpy(bgr_blob(image, mean)).to(runner.net.device)
+    return bgr_blob(image, mean)
+
+
+def results(run: Runner, data: np.ndarray) -> list[np.ndarray]:
+    """Of each picture in a batch its scores, or the class of the highest score at each pixel, H x W uint8."""
     with torch.inference_mode():
-        out = runner.net(blobs=[runner.output], **{runner.input: data})[runner.output]
-    return out[0].float().cpu().numpy().squeeze() if runner.size else out[0].float().cpu().numpy()
+        given = torch.from_numpy(data).to(run.net.device)
+        out = run.net(blobs=[run.output], **{run.input: given})[run.output]
+        if run.segments:
+            return list(out.argmax(1).to(torch.uint8).cpu().numpy())
+        return list(out.float().reshape(len(data), -1).cpu().numpy())
 
 
-def segment(runner: Runner, image: np.ndarray, mean: Mean = ILSVRC_MEAN) -> np.ndarray:
-    """The class of every pixel, H x W uint8: the one of the highest score."""
-    return scores(runner, image, mean).argmax(0).astype(np.uint8)
+def infer(
+    run: Runner, paths: Iterable[Path], finish: Callable[[Path, np.ndarray, np.ndarray], Done], mean: Mean = ILSVRC_MEAN
+) -> Iterator[Done | SpecError]:
+    """`finish(path, RGB picture, result)` of every picture file, in order, or the error it ended with.
+
+    `finish` runs in threads, while the net runs on the next pictures.
+    """
+
+    def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
+        image = rgb(path)
+        return image, prepare(run, image, mean)
+
+    most = TOGETHER.get(run.net.device.type, TOGETHER["cpu"])
+    work = Work(pixels, load, lambda data: results(run, data), finish)
+    return flow(paths, work, WINDOW * most, most if run.batches else 1)
 
 
-def top_classes(runner: Runner, image: np.ndarray, mean: Mean, k: int) -> list[tuple[int, float]]:
+def pixels(path: Path) -> int:
+    """How many pixels a picture has, as the head of its file says; 0 where loading will say why that cannot be read."""
+
+    def size() -> int:
+        with Image.open(path) as image:
+            return image.width * image.height
+
+    try:
+        return reading(path, size)
+    except SpecError:
+        return 0
+
+
+def top_classes(scores: np.ndarray, k: int) -> list[tuple[int, float]]:
     """The k classes of the highest scores, best first."""
-    values = scores(runner, image, mean).reshape(-1)
-    return [(int(i), float(values[i])) for i in np.argsort(-values, kind="stable")[:k]]
+    return [(int(i), float(scores[i])) for i in np.argsort(-scores, kind="stable")[:k]]
