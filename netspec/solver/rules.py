@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from netspec.errors import SpecError, suggestion
 from netspec.solver.log import say
@@ -358,13 +359,15 @@ class Update:
         scale = self.clip_factor(self.gradients()) / divisor
         for (lr_mult, decay_mult), members in self.groups.items():
             move = Move(rate * lr_mult, self.decay * decay_mult, scale, iteration)
-            tensors = [self.learned[i].tensor.data for i in members]
+            tensors = [self.learned[i].tensor for i in members]
             grads = [
                 g if (g := self.learned[i].tensor.grad) is not None else torch.zeros_like(w)
                 for i, w in zip(members, tensors, strict=True)
             ]
             history = [[h for i in members if (h := blobs[i]) is not None] for blobs in self.history]
             self._apply(tensors, grads, history, move, keep)
+            for tensor in tensors if move.rate else ():
+                increment_version(tensor)  # fused kernels do not, and whoever keeps what weights made looks at it
 
     def _apply(self, tensors: Tensors, grads: Tensors, history: list[list[Tensor]], move: Move, keep: bool) -> None:
         if (self.l1 and move.decay) or keep:

@@ -419,3 +419,29 @@ def test_observe_sees_every_blob():
     s.step(2)
     assert len(seen) == 2
     assert {"data", "conv", "score", "loss"} <= seen[0]
+
+
+def test_a_second_test_sees_the_weights_of_its_time():
+    """What test nets keep between passes, as the surroundings of a large pad, is made anew when weights have moved."""
+    net = SEGMENT.replace("dim: 6 dim: 6", "dim: 16 dim: 16").replace(
+        'layer { name: "score"',
+        """layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 8
+  kernel_size: 3 pad: 100 weight_filler { type: "xavier" } bias_filler { type: "constant" value: 0.5 } } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "mix" type: "Convolution" bottom: "conv" top: "mix" convolution_param { num_output: 8
+  kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "crop" type: "Crop" bottom: "mix" bottom: "data" top: "near" crop_param { axis: 2 offset: 90 } }
+layer { name: "score\"""",
+        1,
+    )
+    net = net.replace('bottom: "data" top: "score"', 'bottom: "near" top: "score"')
+    draw = torch.Generator().manual_seed(0)
+    data = torch.randn(1, 2, 16, 16, generator=draw)
+    feed = {"data": data, "label": (data[:, :1] > 0).float()}
+    given: dict = {"feed": lambda: feed, "test_feed": lambda n: feed, "base_lr": 0.5}
+    s = solver(net, test_iter=1, test_interval=3, **given)
+    assert s.test_nets[0].halos
+    s.step(6)
+    fresh = solver(net, test_iter=1, test_interval=3, test_initialization="false", **given)
+    fresh.net.load_state_dict(s.net.state_dict())
+    assert s.test()[0]["loss"] == pytest.approx(fresh.test()[0]["loss"], rel=1e-5)
