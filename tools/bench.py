@@ -7,6 +7,7 @@ measurement each, so that a machine whose speed drifts treats all alike. The med
     python tools/bench.py --size 256x256 --runs 9
     python tools/bench.py layers              # GoogLeNet and ResNet-50, whole and by layer type (bench_layers.py)
     python tools/bench.py solver              # the update of 134 million parameters, every rule (bench_solver.py)
+    python tools/bench.py convert             # weight files of VGG16's size, beside cp (bench_convert.py)
     python tools/bench.py --quick             # either part, small: minutes become seconds
 """
 
@@ -231,7 +232,7 @@ def nets(size: str, runs: int, only: str | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=("nets", "layers", "solver"), default="nets")
+    parser.add_argument("part", nargs="?", choices=("nets", "layers", "solver", "convert"), default="nets")
     parser.add_argument("--quick", action="store_true", help="small and short")
     parser.add_argument("--size", help="height x width of the image (500x500)")
     parser.add_argument("--runs", type=int)
@@ -248,6 +249,10 @@ def main() -> None:
         import bench_solver
 
         bench_solver.main(runs, arguments.quick, arguments.device, arguments.only)
+    elif arguments.part == "convert":
+        import bench_convert
+
+        bench_convert.main(runs, arguments.quick)
     elif arguments.part == "layers":
         import bench_layers
 

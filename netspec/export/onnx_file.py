@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,15 @@ from netspec.export.nodes import Body, Node, Nodes
 from netspec.export.picture import Picture
 from netspec.export.plan import Plan, Refusals
 from netspec.ir.graph import Blob
+from netspec.weights import mapped, wire
 
 OPSET, IR_VERSION = 17, 8
 # A protocol buffer file ends at 2 GiB; from here on the values go into a file beside it.
 APART = 2**31 - 2**24
+# Constants of up to so many bytes, which may be sizes and axes, are part of the message; others follow one by one.
+SMALL = 1 << 16
+# Numbers of the fields ModelProto.graph, GraphProto.initializer and TensorProto.raw_data.
+GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 
 
 def needs(name: str) -> Any:
@@ -30,26 +36,70 @@ def needs(name: str) -> Any:
 
 
 def write(plan: Plan, path: Path, picture: Picture | None = None) -> list[Path]:
-    """Writes the file, checks it with onnx's checker, and names what was written."""
-    onnx = needs("onnx")
-    model = make_model(plan, picture)
-    size = sum(t.ByteSize() for t in model.graph.initializer)
-    beside = path.with_name(path.name + ".data")
-    if size > APART:
-        onnx.save(model, str(path), save_as_external_data=True, location=beside.name, size_threshold=1024)
-    else:
-        onnx.save(model, str(path))
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except onnx.checker.ValidationError as e:
-        raise AssertionError(f"onnx's checker refuses the file: {e}") from e
-    return [path, beside] if size > APART else [path]
+    """Writes the file, checks it with onnx's checker, and names what was written.
 
-
-def make_model(plan: Plan, picture: Picture | None = None) -> Any:
-    """The plan as a ModelProto."""
+    What the checker sees has the large constants as inputs: it would read all of them into memory, twice.
+    """
     onnx = needs("onnx")
     nodes, values = gather(plan, picture)
+    small = {k: v for k, v in values.items() if v.nbytes <= SMALL}
+    large = {k: np.ascontiguousarray(v, "<f4").reshape(v.shape) for k, v in values.items() if k not in small}
+    model = make_model(plan, picture, nodes, small)
+    if sum(v.nbytes for v in large.values()) > APART:
+        written = write_apart(model, large, path)
+    else:
+        write_streamed(model, large, path)
+        written = [path]
+    model.graph.input.extend(
+        onnx.helper.make_tensor_value_info(k, onnx.TensorProto.FLOAT, v.shape) for k, v in large.items()
+    )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as e:
+        raise AssertionError(f"onnx's checker refuses the file: {e}") from e
+    return written
+
+
+def write_streamed(model: Any, large: Mapping[str, np.ndarray], path: Path) -> None:
+    """Writes the model with further constants, whose values go from where they are to the file."""
+    onnx = needs("onnx")
+    heads = {}
+    for name, value in large.items():
+        tensor = onnx.TensorProto(name=name, data_type=onnx.TensorProto.FLOAT, dims=value.shape)
+        heads[name] = tensor.SerializeToString() + wire.head(RAW_DATA, value.nbytes)
+    starts = {k: wire.head(INITIALIZER, len(head) + large[k].nbytes) + head for k, head in heads.items()}
+    graph = model.graph.SerializeToString()
+    rest = onnx.ModelProto()
+    rest.CopyFrom(model)
+    rest.ClearField("graph")
+    size = len(graph) + sum(len(starts[k]) + v.nbytes for k, v in large.items())
+    with open(path, "wb") as file:
+        file.write(rest.SerializeToString() + wire.head(GRAPH, size) + graph)
+        for name, value in large.items():
+            file.write(starts[name])
+            mapped.write(file, value)
+
+
+def write_apart(model: Any, large: Mapping[str, np.ndarray], path: Path) -> list[Path]:
+    """Writes the model, and the values of further constants into a file beside it."""
+    onnx = needs("onnx")
+    beside, whole = path.with_name(path.name + ".data"), onnx.ModelProto()
+    whole.CopyFrom(model)
+    with open(beside, "wb") as file:
+        for name, value in large.items():
+            tensor = whole.graph.initializer.add(name=name, data_type=onnx.TensorProto.FLOAT, dims=value.shape)
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            entries = {"location": beside.name, "offset": file.tell(), "length": value.nbytes}
+            for key, entry in entries.items():
+                tensor.external_data.add(key=key, value=str(entry))
+            mapped.write(file, value)
+    onnx.save(whole, str(path))
+    return [path, beside]
+
+
+def make_model(plan: Plan, picture: Picture | None, nodes: Nodes, values: Mapping[str, np.ndarray]) -> Any:
+    """The plan as a ModelProto that holds the given constants."""
+    onnx = needs("onnx")
     inputs = [info(plan, b.name, b, picture.shape(plan.axes[b]) if picture else None) for b in plan.inputs]
     outputs = [info(plan, name, b, None) for name, b in plan.results.items()]
     graph = onnx.helper.make_graph(

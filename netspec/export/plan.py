@@ -142,7 +142,7 @@ def make_stops(net: Net, outputs: Sequence[Blob], varies: Mapping[Blob, tuple[bo
 
 
 def make_site(net: Net, step: Step, varies: Mapping[Blob, tuple[bool, ...]]) -> Site:
-    params = tuple(np.array(p.detach().cpu().numpy(), np.float32) for p in step.params())
+    params = tuple(np.asarray(p.detach().cpu().numpy(), np.float32) for p in step.params())
     bottoms = tuple(net.blob_shapes[b] for b in step.spec.bottoms)
     tops = tuple(net.blob_shapes[t] for t in step.spec.tops)
     return Site(step.layer, step.spec.name, params, bottoms, tops, tuple(varies[b] for b in step.spec.bottoms))

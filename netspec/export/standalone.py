@@ -26,6 +26,7 @@ from netspec.export.plan import Plan
 from netspec.export.source import arguments, class_name, docstring, identifier, laid_out, unused
 from netspec.export.statements import Statement, statements
 from netspec.ir.graph import Blob
+from netspec.weights import torchfile
 
 State = dict[str, np.ndarray]
 
@@ -35,9 +36,13 @@ def write(plan: Plan, path: Path, picture: Picture | None = None) -> list[Path]:
     module = make_module(plan, picture)
     path.write_text(module.text(path.stem), encoding="utf-8")
     beside = path.with_suffix(".pt")
-    tensors = {k: torch.from_numpy(np.ascontiguousarray(v).reshape(v.shape).copy()) for k, v in module.state.items()}
-    torch.save(tensors, beside)
+    torch.save(tensors(module.state), beside)
     return [path, beside]
+
+
+def tensors(state: State) -> dict[str, torch.Tensor]:
+    """The values as tensors of the same memory, read only."""
+    return {k: torchfile.tensor(v, v.dtype) for k, v in state.items()}
 
 
 @dataclass
@@ -389,6 +394,7 @@ def make_net(plan: Plan, picture: Picture | None = None) -> nn.Module:
     module = make_module(plan, picture)
     space: dict[str, Any] = {"__name__": "standalone"}
     exec(compile(module.text("standalone"), "<standalone>", "exec"), space)
-    net = space[module.name]()
-    net.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in module.state.items()})
+    with torch.device("meta"):  # its values are those of the net, not new ones
+        net = space[module.name]()
+    net.load_state_dict(tensors(module.state), assign=True)
     return net.eval()

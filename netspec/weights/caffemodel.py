@@ -111,7 +111,7 @@ def _today_axes(type: str, index: int, blob: np.ndarray | None) -> np.ndarray | 
 
 def _message(number: int, parts: list[bytes]) -> bytes:
     body = b"".join(parts)
-    return wire.tag(number, LENGTH) + wire.encode_varint(len(body)) + body
+    return wire.head(number, len(body)) + body
 
 
 def _net(data: bytes, file: str) -> Any:
@@ -180,7 +180,7 @@ def _write_layer(file: BinaryIO, layer: Any, stored: StoredLayer) -> None:
     diffs = [*stored.diffs, *[None] * len(stored.blobs)]
     writers = [BlobWriter(b, d, stored.legacy) for b, d in zip(stored.blobs, diffs, strict=False) if b is not None]
     size = len(before) + sum(wire.field_size(TODAY[2], w) for w in writers) + len(after)
-    file.write(wire.tag(LAYER, LENGTH) + wire.encode_varint(size) + before)
+    file.write(wire.head(LAYER, size) + before)
     for writer in writers:
         wire.write_field(file, TODAY[2], writer)
     file.write(after)

@@ -57,12 +57,12 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
     arrays = to_tensors(completed(model, model.net if net is None else net, path))
     with replacing(path) as temporary, open(temporary, "wb") as file:
         output: Any = _Output(file, list(arrays.values()))
-        torch.save({k: _tensor(v) for k, v in arrays.items()}, output)
+        torch.save({k: tensor(v) for k, v in arrays.items()}, output)
 
 
-def _tensor(array: np.ndarray) -> Any:
+def tensor(array: np.ndarray, dtype: Any = np.float32) -> Any:
     """A tensor of the same memory, to be read only: of that, torch warns."""
-    values = np.ascontiguousarray(array, np.float32).reshape(array.shape)
+    values = np.ascontiguousarray(array, dtype).reshape(array.shape)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         return torch.from_numpy(values)

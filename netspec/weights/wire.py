@@ -189,10 +189,15 @@ def tag(number: int, kind: int) -> bytes:
     return encode_varint(number << 3 | kind)
 
 
+def head(number: int, size: int) -> bytes:
+    """The bytes that begin a field of so many bytes."""
+    return tag(number, LENGTH) + encode_varint(size)
+
+
 def string(number: int, value: str) -> bytes:
     """A string field."""
     raw = value.encode("utf-8", "surrogateescape")
-    return tag(number, LENGTH) + encode_varint(len(raw)) + raw
+    return head(number, len(raw)) + raw
 
 
 def integer(number: int, value: int) -> bytes:
@@ -211,9 +216,9 @@ class BlobWriter:
         if legacy and values.ndim == 4:
             self.before = b"".join(integer(n, d) for n, d in zip(LEGACY, values.shape, strict=True))
         elif dims:
-            packed = tag(1, LENGTH) + encode_varint(len(dims)) + dims
-            self.after = tag(SHAPE, LENGTH) + encode_varint(len(packed)) + packed
-        self.heads = [tag(number, LENGTH) + encode_varint(4 * array.size) for number, array in self.arrays]
+            packed = head(1, len(dims)) + dims
+            self.after = head(SHAPE, len(packed)) + packed
+        self.heads = [head(number, 4 * array.size) for number, array in self.arrays]
         bodies = sum(len(head) + 4 * array.size for head, (_, array) in zip(self.heads, self.arrays, strict=True))
         self.size = len(self.before) + bodies + len(self.after)
 
@@ -228,10 +233,10 @@ class BlobWriter:
 
 def write_field(file: BinaryIO, number: int, writer: BlobWriter) -> None:
     """A BlobProto as a field of the message being written."""
-    file.write(tag(number, LENGTH) + encode_varint(writer.size))
+    file.write(head(number, writer.size))
     writer.write(file)
 
 
 def field_size(number: int, writer: BlobWriter) -> int:
     """Bytes that `write_field` writes."""
-    return len(tag(number, LENGTH)) + len(encode_varint(writer.size)) + writer.size
+    return len(head(number, writer.size)) + writer.size

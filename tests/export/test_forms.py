@@ -215,7 +215,7 @@ CASES = {
     "lstm with all": SEQUENCE
     + STATES
     + layer("LSTM", "layer", "x cont s h c", "layer hT cT", "recurrent_param { num_output: 4 expose_hidden: true }"),
-    "lstm of numbers": input("x", 5, 2)
+    "lstm of rows": input("x", 5, 2, 3)
     + input("cont", 5, 2)
     + layer("LSTM", "layer", "x cont", "", "recurrent_param { num_output: 3 }"),
     "rnn": SEQUENCE + layer("RNN", "layer", "x cont", "", "recurrent_param { num_output: 4 }"),

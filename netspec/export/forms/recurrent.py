@@ -22,7 +22,7 @@ class Recurrent(Form):
 
     def code(self, site: Site) -> Code:
         members = [linear(site.params[0], site.params[1], "x"), linear(self.hidden(site), None, "h")]
-        text = "{m0}({0}.flatten(2))" if len(site.bottoms[0]) > 2 else "{m0}({0}[..., None])"
+        text = "{m0}({0}.flatten(2))" if site.rank > 3 else "{m0}({0})"
         extra = self.more(site)
         if site.layer.static:
             text += f" + {{m{2 + len(extra)}}}({{2}}.flatten(1))"
