@@ -113,7 +113,11 @@ class _Story:
             if renamed and len(run) >= TOGETHER:
                 yield from folded_line(same)
                 same = []
-                yield "~", Text(ends([self.name(at) for at in run]), style="yellow"), Text(f"{len(run)} layers renamed")
+                yield (
+                    "~",
+                    Text(f"{len(run)} layers renamed", style="yellow"),
+                    Text(listed([self.name(at) for at in run])),
+                )
                 continue
             for at in run:
                 if not self.by_row.get(at):
@@ -144,7 +148,7 @@ class _Story:
     def head(self, at: Key, members: Sequence[Key]) -> Text:
         """The types, and where the layer stands."""
         if len(members) > 1:
-            return Text(members_text([self.name(m) for m in members]))
+            return Text(listed([self.name(m) for m in members]))
         lines = [g.layers[n].place.loc.line for g, n in self.both(at)]
         where = f"  line {lines[0]} → {lines[1]}" if all(lines) else ""
         return text(shown(self.layer(at).type), (where, "dim"))
@@ -232,11 +236,11 @@ def ends(names: Sequence[str]) -> str:
     return " … ".join([shown(names[0]), shown(names[-1])]) if len(names) > 2 else ", ".join(map(shown, names))
 
 
-def members_text(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
     """Names of layers told of together."""
     more = len(names) - LISTED
-    listed = ", ".join(shown(n) for n in (names if more <= 1 else names[:LISTED]))
-    return f"{listed} and {more} more" if more > 1 else listed
+    first = ", ".join(shown(n) for n in (names if more <= 1 else names[:LISTED]))
+    return f"{first} and {more} more" if more > 1 else first
 
 
 def arrow(old: str, new: str) -> Text:

@@ -11,6 +11,7 @@ from rich.text import Text
 from netspec import weights
 from netspec.cli._page import dims, shown, text
 from netspec.ir.graph import Graph
+from netspec.ir.words import counted
 from netspec.weights.model import blob_name
 from netspec.weights.report import match
 
@@ -85,11 +86,10 @@ def two_files_text(data: dict[str, Any]) -> list[Any]:
         cosine = f"{r['cosine']:.6f}" if r.get("cosine") is not None else ""
         table.add_row(Text(shown(r["layer"])), r["blob"], shape, *numbers, cosine)
     same = len(data["blobs"]) - len(differing)
-    head = "the same, bit for bit: " if data["same"] else f"{len(differing)} blobs differ, "
-    out: list[Any] = [
-        *files(data),
-        text((f"{head}{same} {'blobs' if data['same'] else 'are the same bit for bit'}", "bold")),
-    ]
+    head = f"the same, bit for bit: {counted(same, 'blob')}"
+    if not data["same"]:
+        head = f"{counted(len(differing), 'blob')} not the same, {same} the same bit for bit"
+    out: list[Any] = [*files(data), text((head, "bold"))]
     for sign, style, key in (("-", "red", "removed"), ("+", "green", "added")):
         out += [text((f"{sign} {shown(name)}", style)) for name in data[key]]
     return [*out, Text(), table] if differing else out

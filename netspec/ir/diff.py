@@ -223,8 +223,14 @@ class _Comparer:
             yield replace(change, kind="rewired", old=old, new=new, because=self.cause(a, b))
         tops = tuple(tuple(t.name for t in own_tops(spec)) for spec in (a, b))
         if tops[0] != tops[1]:
-            makers = {self.made_b[v].name for v in b.bottoms} if in_place(a) and in_place(b) else set()
-            yield replace(change, kind="tops", old=tops[0], new=tops[1], because=tuple(sorted(makers)))
+            yield replace(change, kind="tops", old=tops[0], new=tops[1], because=self.overwritten(a, b))
+
+    def overwritten(self, a: LayerSpec, b: LayerSpec) -> tuple[str, ...]:
+        """The layers, by both their names, whose blobs a layer overwrites; empty unless it is in place in both."""
+        if not (in_place(a) and in_place(b)):
+            return ()
+        names = {self.made_a[v].name for v in a.bottoms} | {self.made_b[v].name for v in b.bottoms}
+        return tuple(sorted(names))
 
     def wires(self, spec: LayerSpec, made: dict[Blob, LayerSpec]) -> tuple[Wire, ...]:
         return tuple(Wire(v.name, made[v].name) for v in spec.bottoms)

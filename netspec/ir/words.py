@@ -46,11 +46,8 @@ def value(v: Any) -> str:
     if isinstance(v, tuple):
         if v and all(isinstance(n, str) for n in v):
             return shown("; ".join(short(s) for s in v))
-        return (
-            "x".join(str(n) for n in v)
-            if v and all(isinstance(n, int) for n in v)
-            else ", ".join(map(value, v)) or "unset"
-        )
+        sizes = v and all(type(n) is int for n in v)
+        return "x".join(map(str, v)) if sizes else ", ".join(map(value, v)) or "unset"
     if isinstance(v, bool):
         return str(v).lower()
     if isinstance(v, float):

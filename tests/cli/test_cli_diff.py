@@ -87,6 +87,44 @@ def test_ten_faults_and_nothing_else(capsys: pytest.CaptureFixture[str], tmp_pat
     ])  # fmt: skip
 
 
+STRUCTURE = (
+    ('bottom: "pool3"\n  top: "conv4_1"', 'bottom: "norm3"\n  top: "conv4_1"'),
+    (
+        'layer {\n  name: "conv4_1"',
+        'layer { name: "norm3" type: "LRN" bottom: "pool3" top: "norm3" }\nlayer {\n  name: "conv4_1"',
+    ),
+    ('layer {\n  name: "relu5_2"\n  type: "ReLU"\n  bottom: "conv5_2"\n  top: "conv5_2"\n}\n', ""),
+    ('name: "relu1_1"', 'name: "r11"'),
+    ('name: "conv1_2"', 'name: "c12"'),
+    ('name: "relu1_2"', 'name: "r12"'),
+    ('bottom: "upscore2"\n  bottom: "score_pool4c"', 'bottom: "score_pool4c"\n  bottom: "upscore2"'),
+    ('name: "relu6"\n  type: "ReLU"', 'name: "relu6"\n  type: "TanH"'),
+    ("seed\\': 1337", "seed\\': 1338"),
+    ("axis: 2\n    offset: 31", "axis: 3\n    offset: 31"),
+)
+
+
+def test_ten_faults_of_structure_and_nothing_else(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = Path(FCN8).read_text()
+    for old, new in STRUCTURE:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (tmp_path / "faulty.prototxt").write_text(text)
+    status, found = out(capsys, FCN8, str(tmp_path / "faulty.prototxt"))
+    assert status == 1 and "50 → 50 layers: 1 removed, 1 added, 7 changed, 42 the same" in found
+    told = [line.split() for line in found.splitlines() if line[:1] in "+-~ " and "the same" not in line]
+    assert [" ".join(words) for words in told if words and words[0] not in ("---", "+++")] == [
+        "~ data Python line 3 → 3", "param_str seed 1337 → 1338",
+        "~ 3 layers renamed relu1_1 → r11, conv1_2 → c12, relu1_2 → r12",
+        "+ norm3 LRN(pool3) read by conv4_1",
+        "- relu5_2 ReLU(conv5_2) was read by conv5_3",
+        "~ relu6 TanH line 427 → 422", "type 'ReLU' → 'TanH'",
+        "~ fuse_pool4 Eltwise line 541 → 536",
+        "reads bottom 0: upscore2 → score_pool4c, bottom 1: score_pool4c → upscore2",
+        "~ score Crop line 621 → 616", "axis 2 → 3",
+    ]  # fmt: skip
+
+
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     status, text = out(capsys, FCN32, FCN8, "--json")
     data = json.loads(text)
@@ -163,7 +201,7 @@ def test_two_weight_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     weights.write(third, model(0, a=changed))
     assert out(capsys, one, other)[0] == 0
     status, text = out(capsys, one, third)
-    assert status == 1 and "1 blobs differ, 3 are the same bit for bit" in text
+    assert status == 1 and "1 blob not the same, 3 the same bit for bit" in text
     _, text = out(capsys, one, third, "--json")
     first, *rest = json.loads(text)["blobs"]
     assert (first["layer"], first["blob"], first["identical"]) == ("a", "weight", False)

@@ -102,6 +102,13 @@ def test_blob_renamed_in_place_follows() -> None:
     assert [(c.kind, c.layer, c.because) for c in changes] == [("tops", "conv1", ()), ("tops", "relu1", ("conv1",))]
 
 
+def test_what_follows_a_renaming_mirrors() -> None:
+    a, b = graph(NET), graph(NET.replace('"conv1"', '"first"'))
+    there, back = diff(a, b), diff(b, a)
+    assert [c.because for c in there if c.layer == "relu1"] == [("conv1", "first")]
+    assert sorted(map(repr, there)) == sorted(repr(c.mirrored()) for c in back)
+
+
 def test_inserted_layer_explains_the_rewiring() -> None:
     b = NET.replace(
         'layer { name: "fc"', 'layer { name: "drop" type: "Dropout" bottom: "pool1" top: "drop" }\nlayer { name: "fc"'
