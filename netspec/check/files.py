@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator
+from pathlib import Path
 
 from netspec.check import NetFile, SolverFile, View, rule
-from netspec.check.subject import Edit, Finding
-from netspec.errors import Loc
+from netspec.check.subject import Edit, Finding, name
+from netspec.data.paths import Places
+from netspec.errors import Loc, SpecError
 from netspec.ir.graph import LayerSpec
+from netspec.spec.param_str import entries
 
 # Images of the published test splits.
 SPLITS = {("voc_layers", "seg11valid"): 736, ("nyud_layers", "test"): 654, ("siftflow_layers", "test"): 200}
+# Fields that have another name today, and those of data layers that moved to transform_param.
 OLD_FIELDS = {"concat_param": ("concat_dim", "axis"), "slice_param": ("slice_dim", "axis")}
+MOVED = ("scale", "mean_file", "crop_size", "mirror")
+DATA_PARAMS = ("data_param", "image_data_param", "window_data_param")
 
 
 @rule("NS014", "a test that leaves out data", SolverFile)
@@ -20,13 +25,14 @@ def test_length(solver: SolverFile) -> Iterator[Finding]:
     """test_iter times the batch is less than the data there is to test on.
 
     A test runs test_iter batches from where the last one ended: a smaller number scores another part each time, so
-    scores of two tests cannot be compared. Known for the published test splits and for lists of images.
+    scores of two tests cannot be compared. Known for the published test splits, and for lists of images, LMDBs and HDF5
+    files that are there.
 
     Put right: test_iter = images / batch, rounded up.
     """
-    for test_iter, view in zip(solver.message.test_iter, solver.tests, strict=False):
-        for spec in view.graph.layers:
-            images, batch = data_length(view, spec)
+    for test_iter, graph in zip(solver.message.test_iter, solver.tests, strict=False):
+        for spec in graph.layers if graph else ():
+            images, batch = data_length(spec)
             if images and test_iter * batch < images:
                 message = (
                     f"test_iter {test_iter} x batch {batch} leaves out part of the {images} images of '{spec.name}'"
@@ -34,29 +40,46 @@ def test_length(solver: SolverFile) -> Iterator[Finding]:
                 yield Finding(message, solver.loc("test_iter"))
 
 
-def data_length(view: View, spec: LayerSpec) -> tuple[int, int]:
-    """Images of a data layer and its batch, as far as they are known without opening the data; else 0."""
-    if spec.type == "Python":
-        p = spec.proto.python_param
-        return SPLITS.get((p.module, split_of(p.param_str)), 0), 1
-    if spec.type == "ImageData":
-        from pathlib import Path
-
-        source = Path(spec.proto.image_data_param.source)
-        for path in (Path(view.net.path).parent / source, source):
-            if path.is_file():
-                with path.open("rb") as file:
-                    return sum(bool(line.strip()) for line in file), spec.proto.image_data_param.batch_size
-    return 0, 1
-
-
-def split_of(param_str: str) -> str:
-    """The split that a published data layer is told to read."""
+def data_length(spec: LayerSpec) -> tuple[int, int]:
+    """Items of a data layer and its batch, as far as they are known or its data are there; else 0."""
+    if spec.type not in COUNTED:
+        return 0, 1
     try:
-        found = ast.literal_eval(param_str)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return ""
-    return str(found.get("split", "")) if isinstance(found, dict) else ""
+        return COUNTED[spec.type](spec, Places.of(Path(spec.loc().file).parent, None))
+    except SpecError:
+        return 0, 1
+
+
+def published_images(spec: LayerSpec, _: Places) -> tuple[int, int]:
+    param = spec.proto.python_param
+    split = (entries(param.param_str) or {}).get("split")
+    return SPLITS.get((param.module, split if isinstance(split, str) else ""), 0), 1
+
+
+def listed_images(spec: LayerSpec, places: Places) -> tuple[int, int]:
+    from netspec.data.imagelist import read_lines
+
+    param = spec.proto.image_data_param
+    lines = read_lines(places.file(param.source, "list of images"))
+    return sum(bool(line.strip()) for line in lines), param.batch_size
+
+
+def stored_images(spec: LayerSpec, places: Places) -> tuple[int, int]:
+    from netspec.data.database import open_database
+
+    param = spec.proto.data_param
+    return len(open_database(places.find(param.source, "database"))), param.batch_size
+
+
+def stored_rows(spec: LayerSpec, places: Places) -> tuple[int, int]:
+    from netspec.data.hdf5 import open_rows, read_files
+
+    param = spec.proto.hdf5_data_param
+    files = read_files(places.file(param.source, "list of HDF5 files"), places)
+    return sum(open_rows(files, [top.name for top in spec.tops]).counts), param.batch_size
+
+
+COUNTED = {"Python": published_images, "ImageData": listed_images, "Data": stored_images, "HDF5Data": stored_rows}
 
 
 @rule("NS015", "weights and net do not fit", View)
@@ -92,11 +115,13 @@ def weights(view: View) -> Iterator[Finding]:
 
 @rule("NS017", "a form of the past", NetFile)
 def old_net(net: NetFile) -> Iterator[Finding]:
-    """The net uses fields of older Caffe: V0 or V1 `layers`, `input` with `input_dim`, concat_dim, slice_dim.
+    """The net uses fields of older Caffe: V0 or V1 `layers`, `input` with `input_dim`, concat_dim, slice_dim; or
+    scale, mean_file, crop_size and mirror in a data layer's own message.
 
-    They are read as before, but other tools do not know them, and a net cannot mix them with today's.
+    They are read as before, but other tools do not know them, and a net cannot mix old layers with today's.
 
-    Put right: `netspec upgrade OLD NEW` rewrites the whole; --fix renames concat_dim and slice_dim.
+    Put right: `netspec upgrade OLD NEW` rewrites the whole; --fix renames concat_dim and slice_dim. Of a data layer in
+    today's form, move the fields to transform_param by hand: Caffe reads them there alone.
     """
     message, place = net.written.message, net.written.place
     for field, what in (("layers", "V1 (or V0) layers"), ("input", "inputs outside of an Input layer")):
@@ -106,9 +131,13 @@ def old_net(net: NetFile) -> Iterator[Finding]:
         for param, (old, new) in OLD_FIELDS.items():
             if getattr(proto, param).HasField(old):
                 loc = where.of(f"{param}.{old}")
-                yield Finding(
-                    f"layer '{proto.name}' ({proto.type}): {old} is called {new} today", loc, Edit(loc, old, new)
-                )
+                yield Finding(f"{name(proto)}: {old} is called {new} today", loc, Edit(loc, old, new))
+        for param in DATA_PARAMS:
+            for old in MOVED:
+                if getattr(proto, param).HasField(old):
+                    yield Finding(
+                        f"{name(proto)}: {old} belongs into transform_param today", where.of(f"{param}.{old}")
+                    )
 
 
 @rule("NS018", "a solver of the past", SolverFile)

@@ -60,7 +60,8 @@ def dropped_rows(view: View) -> Iterator[Finding]:
                 getattr(p, f"{f}_{side}") if p.HasField(f"{f}_{side}") else getattr(p, whole)
                 for f, whole in (("kernel", "kernel_size"), ("stride", "stride"), ("pad", "pad"))
             )
-            left = bottom[2 + axis] + pad - ((top[2 + axis] - 1) * stride + kernel)
+            last = min(top[2 + axis] - 1, (bottom[2 + axis] - 1 + pad) // stride)
+            left = bottom[2 + axis] + pad - (last * stride + kernel)
             if left > 0:
                 what = "rows" if side == "h" else "columns"
                 where = f"the last {left} of {bottom[2 + axis]} {what} of '{spec.bottoms[0]}'"

@@ -65,6 +65,10 @@ class View:
         self.losses = loss_weights(self.bound)
         self.readers = self.graph.readers()
         self.writers = self.graph.writers()
+        self.reading: dict[Blob, list[int]] = {blob: [] for blob in self.graph.blobs}
+        for n, spec in enumerate(self.graph.layers):
+            for bottom in spec.bottoms:
+                self.reading[bottom].append(n)
 
     @property
     def trains(self) -> bool:
@@ -136,21 +140,33 @@ class SolverFile:
 
     @cached_property
     def train(self) -> View | None:
-        """The training net in its phase."""
-        return self._view(self.message.train_net or self.message.net, "TRAIN")
+        """The training net in its phase, or in its other one where rules leave no choice."""
+        message = self.message
+        inside = next((f for f in ("train_net_param", "net_param") if message.HasField(f)), None)
+        net = self._inside(inside) if inside else self._beside(message.train_net or message.net)
+        return (net.views.get("TRAIN") or next(iter(net.views.values()), None)) if net else None
 
     @cached_property
-    def tests(self) -> list[View]:
-        """The test nets, one per test_iter as far as they can be read."""
-        paths = list(self.message.test_net) or [self.message.net] * len(self.message.test_iter)
-        return [view for path in paths if (view := self._view(path, "TEST"))]
+    def tests(self) -> list[Graph | None]:
+        """The test nets, one per test_iter; None for those that are not there."""
+        message = self.message
+        own = [self._inside("test_net_param", n) for n in range(len(message.test_net_param))]
+        own += [self._beside(path) for path in message.test_net]
+        left = len(message.test_iter) - len(own)
+        if left > 0:
+            own += [self._inside("net_param") if message.HasField("net_param") else self._beside(message.net)] * left
+        return [net and lower(net.document, "TEST") for net in own]
 
-    def _view(self, path: str, phase: str) -> View | None:
-        for found in (Path(self.path).parent / path, Path(path)):
-            if path and found.is_file():
-                views = NetFile(str(found)).views
-                return views.get(phase) or next(iter(views.values()), None)
-        return None
+    def _beside(self, path: str) -> NetFile | None:
+        """A net in a file, looked for beside the solver and from the current folder."""
+        places = (Path(self.path).parent / path, Path(path))
+        return next((NetFile(str(found)) for found in places if path and found.is_file()), None)
+
+    def _inside(self, field: str, number: int = 0) -> NetFile:
+        """A net that stands in the solver itself."""
+        value, places = getattr(self.message, field), self.document.place.fields[field]
+        message = value[number] if field == "test_net_param" else value
+        return NetFile(self.path, Document(message, places[number]))
 
 
 def is_loss(spec: LayerSpec) -> bool:
@@ -158,6 +174,6 @@ def is_loss(spec: LayerSpec) -> bool:
     return bool(spec.bottoms) and layer_class(spec.type).loss
 
 
-def name(spec: LayerSpec) -> str:
-    """A layer as findings call it."""
+def name(spec: Any) -> str:
+    """A layer, or its message, as findings call it."""
     return f"layer '{spec.name}' ({spec.type})"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 
 from netspec import schema
 from netspec.check import NetFile, View, rule
 from netspec.check.subject import Finding, is_loss, name
-from netspec.ir.graph import State, ancestors
+from netspec.ir.graph import LayerSpec, State, ancestors
 from netspec.ir.lower import PHASES, kept, nth
 
 MEASURES = ("Accuracy", "Silence", "HDF5Output")
@@ -45,8 +46,9 @@ def read_before(net: NetFile) -> Iterator[Finding]:
 def training_form(view: View) -> Iterator[Finding]:
     """A net without a loss, as it is deployed, has a layer that is told to behave as in training.
 
-    BatchNorm with use_global_stats: false normalises by the batch at hand, so an image's scores depend on the others;
-    a layer with phase: TRAIN, or included in TRAIN alone, as Dropout may be, makes scores random or is missing.
+    BatchNorm with use_global_stats: false (BN with bn_mode: LEARN) normalises by the batch at hand, so an image's
+    scores depend on the others; a layer with phase: TRAIN, or included in TRAIN alone, as Dropout may be, makes scores
+    random or is missing.
 
     Put right: leave use_global_stats and phase out; both follow the phase then.
     """
@@ -57,12 +59,23 @@ def training_form(view: View) -> Iterator[Finding]:
         p = spec.proto
         forced = p.HasField("phase") and schema.enum_name(p, "phase") == "TRAIN"
         only = [schema.enum_name(r, "phase") for r in p.include if r.HasField("phase")] == ["TRAIN"]
-        if spec.type == "BatchNorm" and p.batch_norm_param.HasField("use_global_stats"):
-            if not p.batch_norm_param.use_global_stats:
-                message = f"{name(spec)} normalises by the batch at hand: use_global_stats is false in a deploy net"
-                yield Finding(message, spec.loc("batch_norm_param.use_global_stats"))
-        elif spec.type in ("Dropout", "BatchNorm") and (forced or only):
+        batch = batch_field(spec)
+        if batch:
+            message = f"{name(spec)} normalises by the batch at hand in a deploy net: {batch[1]}"
+            yield Finding(message, spec.loc(batch[0]))
+        elif spec.type in ("Dropout", "BatchNorm", "BN") and (forced or only):
             yield Finding(f"{name(spec)} is in TRAIN form in a deploy net", spec.loc("phase" if forced else "include"))
+
+
+def batch_field(spec: LayerSpec) -> tuple[str, str] | None:
+    """The field that makes a normalisation take the batch's statistics, if there is one: its path and what it says."""
+    p = spec.proto.batch_norm_param
+    if spec.type == "BatchNorm" and p.HasField("use_global_stats") and not p.use_global_stats:
+        return "batch_norm_param.use_global_stats", "use_global_stats is false"
+    p = spec.proto.bn_param
+    if spec.type == "BN" and p.HasField("bn_mode") and schema.enum_name(p, "bn_mode") == "LEARN":
+        return "bn_param.bn_mode", "bn_mode is LEARN"
+    return None
 
 
 @rule("NS010", "BatchNorm without Scale", View)
@@ -82,12 +95,14 @@ def batch_norm_alone(view: View) -> Iterator[Finding]:
 
 @rule("NS011", "parameters shared by accident", View)
 def half_shared(view: View) -> Iterator[Finding]:
-    """Two layers share some of their parameter blobs, but not all of them.
+    """Two layers share some of their parameter blobs but not all; or all, though one reads what the other makes and the
+    names are the other's.
 
-    Blobs of one param name are one blob. Nets that share on purpose, as siamese ones do, share weights and biases; a
-    name copied along with a layer shares one blob by accident, or a missing name parts what should be one.
+    Blobs of one param name are one blob. Nets that share on purpose, as siamese ones do, share weights and biases
+    between branches; a name copied along with a layer shares a blob by accident, or a missing name parts what should be
+    one.
 
-    Put right: a name for each param, or for none.
+    Put right: a name for each param, or for none; names of its own for a layer that was copied.
     """
     layers: dict[str, list[int]] = defaultdict(list)
     for n, spec in enumerate(view.graph.layers):
@@ -102,10 +117,21 @@ def half_shared(view: View) -> Iterator[Finding]:
             for k in (m, n)
         )
         shared = sum(bool(a) and a == b for a, b in zip(ours, theirs, strict=False))
+        first, spec = view.graph.layers[m], view.graph.layers[n]
         if shared < max(len(ours), len(theirs)):
-            first, spec = view.graph.layers[m], view.graph.layers[n]
             message = f"{name(spec)} shares {shared} of {len(theirs)} parameter blobs with '{first.name}'"
             yield Finding(message, spec.loc("param"))
+        elif copied(view, m, n):
+            message = f"{name(spec)} shares its parameters with '{first.name}', which stands above it"
+            yield Finding(message, spec.loc("param"))
+
+
+def copied(view: View, above: int, number: int) -> bool:
+    """Whether a layer's params bear the name of a layer that it reads from, near or far, and not its own."""
+    first, spec = view.graph.layers[above], view.graph.layers[number]
+    if spec.name.startswith(first.name) or above not in ancestors(view.graph, spec.bottoms):
+        return False
+    return all(re.match(rf"{re.escape(first.name)}(?![0-9])", p.name) for p in spec.proto.param if p.name)
 
 
 @rule("NS012", "a layer learns nothing", View)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from netspec.ir.canonical import fields
 from netspec.ir.diff import Change, Comparison, Position, explained, own_tops
 from netspec.ir.graph import Graph, LayerSpec
 from netspec.ir.words import field_label, settings, value
+from netspec.spec.param_str import entries
 
 # From how many layers on the same changes are told once, and how many of their names are listed.
 TOGETHER, LISTED = 3, 8
@@ -269,7 +269,7 @@ def wires(change: Change) -> Text:
 def field_rows(change: Change) -> Iterator[Row]:
     """A changed field; the entries of a param_str that differ, where both are dicts."""
     label = field_label(change.field)
-    dicts = [literal_dict(v) for v in (change.old, change.new)] if change.field.endswith("param_str") else [None]
+    dicts = [entries(v) for v in (change.old, change.new)] if change.field.endswith("param_str") else [None]
     if None in dicts:
         yield Text(label), arrow(value(change.old), value(change.new))
         return
@@ -281,15 +281,6 @@ def field_rows(change: Change) -> Iterator[Row]:
                 Text(f"{label} {shown(key)}"),
                 arrow(*(shown(repr(d[key])) if key in d else "unset" for d in (old, new))),
             )
-
-
-def literal_dict(value: Any) -> dict[Any, Any] | None:
-    """A Python dict of literals in a string, if it is one."""
-    try:
-        found = ast.literal_eval(value) if isinstance(value, str) else None
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def settings_text(spec: LayerSpec) -> str:

@@ -4,7 +4,8 @@
 2. A top's shape is the one given by the caller; else what the layer's settings say: batch_size, crop_size, new_height
    and new_width, MemoryData's own; channels are 3 unless is_color or force_gray says 1.
 3. What the settings leave open is assumed: images 3 x 500 x 500 (SIFT Flow 256 x 256, NYUDv2 425 x 560), a `depth` one
-   channel; label maps (`label`, `sem`, `geo`) one channel of the same size; batches of 1.
+   channel; label maps (`label`, `sem`, `geo`) one channel of the same size; batches of 1. What a top is, the published
+   data layers tell by its place, or in param_str; of others its name does.
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ from netspec.ir.graph import Graph, LayerSpec
 from netspec.layers import layer_class
 from netspec.layers.base import Shape
 from netspec.passes.bind import blame
+from netspec.spec.param_str import entries
 
 NO_DATA = ("Input", "DummyData", "Parameter")
 # Image sizes of the published data layers, by their Python module.
 SIZES = {"siftflow_layers": (256, 256), "nyud_layers": (425, 560)}
 SIZE = (500, 500)
 LABELS = ("label", "sem", "geo")
+# What the tops of the published data layers are; those of NYUDv2 are listed in param_str.
+TOPS = {
+    "voc_layers": ("data", "label"),
+    "pascalcontext_layers": ("data", "label"),
+    "siftflow_layers": ("data", "sem", "geo"),
+}
 ONE_CHANNEL = ("depth",)
 IMAGES = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
 
@@ -94,6 +102,15 @@ def settings_shapes(spec: LayerSpec) -> dict[str, Shape]:
     return {t: s for t, s in zip(tops, shapes, strict=False) if 0 not in s}
 
 
+def role(spec: LayerSpec, top: str) -> str:
+    """What a data layer's top holds: `data`, `label`, `depth`, ..."""
+    param = spec.proto.python_param
+    listed = TOPS.get(param.module) or (entries(param.param_str) or {}).get("tops", ())
+    at = [t.name for t in spec.tops].index(top)
+    named = isinstance(listed, (list, tuple)) and at < len(listed) and isinstance(listed[at], str)
+    return listed[at] if named else top
+
+
 def guess(spec: LayerSpec, top: str, known: Mapping[str, Shape]) -> Shape:
     """The shape assumed for a top of which nothing is known but its name and its layer."""
     batch = next((s[0] for s in known.values() if s), 1)
@@ -101,5 +118,5 @@ def guess(spec: LayerSpec, top: str, known: Mapping[str, Shape]) -> Shape:
         return (batch, 3, *SIZE)
     maps = [s[2:] for s in known.values() if len(s) == 4]
     size = maps[0] if maps else SIZES.get(spec.proto.python_param.module, SIZE)
-    one = top in ONE_CHANNEL or top in LABELS
+    one = role(spec, top) in (*ONE_CHANNEL, *LABELS)
     return (batch, 1 if one else 3, *size)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from netspec import weights
 from netspec.check import check, explain, fix, rules
+from netspec.data.database import write_database
 from netspec.errors import SpecError
 from netspec.weights import Model, StoredLayer
 
@@ -115,6 +117,56 @@ EXAMPLES = {
 }  # fmt: skip
 
 
+POOL = layer("p", "Pooling", "c", "p", "pooling_param { kernel_size: 2 stride: 2 }")
+SIFT = """layer { name: "d" type: "Python" top: "images" top: "semantic" top: "geometric" python_param {
+    module: "siftflow_layers" layer: "SIFTFlowSegDataLayer" param_str: "{'siftflow_dir': 'x', 'split': 'test'}" } }\n"""
+NYUD = """layer { name: "d" type: "Python" top: "c" top: "h" top: "gt" python_param { module: "nyud_layers"
+    layer: "NYUDSegDataLayer" param_str: "{'nyud_dir': 'x', 'split': 'val', 'tops': ['color', 'hha', 'label']}" } }\n"""
+
+
+def shared(names: str) -> str:
+    """Two layers in a row; the second has params of these names."""
+    settings = 'convolution_param { num_output: 3 kernel_size: 1 } param { name: "conv1_w" } param { name: "conv1_b" }'
+    first = layer("conv1", "Convolution", "data", "conv1", settings)
+    return net(first, layer("conv2", "Convolution", "conv1", "conv2", settings.replace("conv1", names)))
+
+
+def segments(data: str, bottom: str, label: str, classes: int, loss: str = "loss_param { ignore_label: 255 }") -> str:
+    text = data + conv("score", bottom, num_output=classes)
+    return text + layer("loss", "SoftmaxWithLoss", f'score" bottom: "{label}', "loss", loss)
+
+
+# The same rules on nets of other kinds: (code, a net that it names, one that it does not).
+OTHERS = [
+    ("NS001", net(conv("c", "data", ""), POOL, fc("score", "p"), LOSS),
+     net(conv("c", "data"), POOL, fc("score", "p"), LOSS)),
+    ("NS001",
+     net(conv("c", "data", ""), layer("b", "BatchNorm", "c"), layer("s", "Scale", "b", "b"),
+         layer("r", "ReLU", "b", "b"), fc("score", "b"), LOSS),
+     net(conv("a", "data"), conv("c", "a", ""), layer("sum", "Eltwise", 'a" bottom: "c'), layer("r", "ReLU", "sum"),
+         fc("score", "r"), LOSS)),
+    ("NS002", net(conv("c", "data", ""), upscore("", lr=1), layer("score", "Flatten", "up"), LOSS),
+     net(conv("c", "data", ""), upscore("", lr=0), layer("score", "Flatten", "up"), LOSS)),
+    ("NS005", segments(SIFT, "images", "semantic", 34), segments(SIFT, "images", "semantic", 33)),
+    ("NS005", segments(SIFT, "images", "geometric", 33), segments(SIFT, "images", "geometric", 3)),
+    ("NS005", segments(NYUD, "h", "gt", 41), segments(NYUD, "h", "gt", 40)),
+    ("NS005", segments(VOC.replace("'split'", "'classes': 4, 'split'"), "data", "label", 21),
+     segments(VOC.replace("'split'", "'classes': 4, 'split'"), "data", "label", 4)),
+    ("NS007", segments(NYUD, "c", "gt", 40, "loss_param { ignore_label: 0 }"), segments(NYUD, "c", "gt", 40)),
+    ("NS009", INPUT + layer("d", "Dropout", "data", "data", "include { phase: TRAIN }"),
+     INPUT + layer("d", "Dropout", "data", "data", "include { phase: TEST }")),
+    ("NS009", INPUT + layer("b", "BN", "data", "b", "bn_param { bn_mode: LEARN }"),
+     INPUT + layer("b", "BN", "data", "b", "bn_param { bn_mode: INFERENCE }")),
+    ("NS011", shared("conv1"), shared("conv2")),
+    ("NS016", INPUT + layer("p", "Pooling", "data", "p", "pooling_param { kernel_size: 1 stride: 3 }"),
+     INPUT + layer("p", "Pooling", "data", "p", "pooling_param { kernel_size: 3 stride: 3 }")),
+    ("NS017", 'layer { name: "d" type: "Data" top: "data" data_param { batch_size: 1 crop_size: 8 } }',
+     'layer { name: "d" type: "Data" top: "data" data_param { batch_size: 1 } transform_param { crop_size: 8 } }'),
+    ("NS017", INPUT + 'layer { name: "s" type: "Slice" bottom: "data" top: "s" slice_param { slice_dim: 1 } }',
+     INPUT + 'layer { name: "s" type: "Slice" bottom: "data" top: "s" slice_param { axis: 1 } }'),
+]  # fmt: skip
+
+
 def codes(tmp_path: Path, text: str, **options: object) -> list[str]:
     path = tmp_path / "net.prototxt"
     path.write_text(text)
@@ -124,6 +176,12 @@ def codes(tmp_path: Path, text: str, **options: object) -> list[str]:
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_net_rules(code: str, tmp_path: Path) -> None:
     failing, passing = EXAMPLES[code]
+    assert code in codes(tmp_path, failing)
+    assert code not in codes(tmp_path, passing)
+
+
+@pytest.mark.parametrize(("code", "failing", "passing"), OTHERS)
+def test_rules_on_other_nets(code: str, failing: str, passing: str, tmp_path: Path) -> None:
     assert code in codes(tmp_path, failing)
     assert code not in codes(tmp_path, passing)
 
@@ -170,6 +228,40 @@ def test_length_of_a_list_of_images(tmp_path: Path) -> None:
     solver = 'net: "val.prototxt" test_iter: {} test_interval: 9 base_lr: 0.1'
     assert codes(tmp_path, solver.format(1)) == ["NS014"]
     assert codes(tmp_path, solver.format(2)) == []
+
+
+def test_length_of_stored_data(tmp_path: Path) -> None:
+    write_database(tmp_path / "db", [(b"%d" % n, b"x") for n in range(5)])
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        file["data"], file["label"] = np.zeros((5, 3, 8, 8)), np.zeros(5)
+    (tmp_path / "list.txt").write_text(str(tmp_path / "rows.h5"))
+    solver = 'net: "val.prototxt" test_iter: {} test_interval: 9 base_lr: 0.1'
+    for type, settings in (
+        ("Data", 'data_param { source: "db" batch_size: 2 backend: LMDB } transform_param { crop_size: 8 }'),
+        ("HDF5Data", 'hdf5_data_param { source: "list.txt" batch_size: 2 }'),
+    ):
+        data = f'layer {{ name: "data" type: "{type}" top: "data" top: "label" {settings} }}\n'
+        (tmp_path / "val.prototxt").write_text(data + fc("score", "data") + LOSS)
+        assert codes(tmp_path, solver.format(2)) == ["NS014"]
+        assert codes(tmp_path, solver.format(3)) == []
+
+
+def test_a_net_inside_the_solver(tmp_path: Path) -> None:
+    solver = f"net_param {{ {voc(IGNORE)} }} test_iter: {{}} test_interval: 9 base_lr: {{}}"
+    assert codes(tmp_path, solver.replace("{}", "9", 1).replace("{}", "1e-14")) == ["NS014", "NS004"]
+    assert codes(tmp_path, solver.replace("{}", "736", 1).replace("{}", "1e-3")) == []
+
+
+def test_rates_of_other_losses_and_solvers(tmp_path: Path) -> None:
+    """An unnormalised sum diverges, whatever the loss, unless the solver divides by the gradient's size."""
+    edges = 'layer {{ name: "loss" type: "SigmoidCrossEntropyLoss" bottom: "data" bottom: "data" top: "l" {} }}'
+    big = INPUT.replace("dim: 8 dim: 8", "dim: 80 dim: 80") + conv("c", "data").replace('top: "c"', 'top: "data"')
+    solver = 'net: "train.prototxt" base_lr: 1e-3 '
+    (tmp_path / "train.prototxt").write_text(big + edges.format(""))
+    assert codes(tmp_path, solver) == ["NS004"]
+    assert codes(tmp_path, solver + 'type: "Adam"') == []
+    (tmp_path / "train.prototxt").write_text(big + edges.format("loss_param { normalization: VALID }"))
+    assert codes(tmp_path, solver) == []
 
 
 def test_weights_that_do_not_fit(tmp_path: Path) -> None:
