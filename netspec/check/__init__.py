@@ -95,27 +95,20 @@ def check(path: str, weights: str | None = None, ignore: Sequence[str] = ()) -> 
 
 
 def _findings(path: str, weights: str | None) -> Iterator[tuple[str, Finding]]:
-    subjects: list[Any] = []
+    found: list[tuple[str, Finding]] = []
+    errors: list[SpecError] = []
     try:
-        if is_solver(path):
-            subjects = [SolverFile(path)]
-        else:
-            subjects = [NetFile(path, stored=_stored(weights))]
+        subject = SolverFile(path) if is_solver(path) else NetFile(path, stored=_stored(weights))
+        found += _apply([subject])
+        views = list(subject.views.values()) if isinstance(subject, NetFile) else []
+        found += _apply(views)
+        errors = [view.errors[0] for view in views if view.errors and not view.assumed]
     except SpecError as e:
-        yield BROKEN, Finding(e.message, e.loc or Loc(path))
-        return
-    try:
-        found = list(_apply(subjects))
-    except SpecError as e:
-        yield BROKEN, Finding(e.message, e.loc or Loc(path))
-        return
+        errors = [e]
     yield from found
-    if isinstance(subjects[0], NetFile):
-        try:
-            yield from _apply(list(subjects[0].views.values()))
-        except SpecError as e:
-            if not any(f.loc == e.loc for _, f in found):
-                yield BROKEN, Finding(e.message, e.loc or Loc(path))
+    for e in errors:
+        if not any(f.loc == e.loc for _, f in found):
+            yield BROKEN, Finding(e.message, e.loc or Loc(path))
 
 
 def _apply(subjects: Sequence[Any]) -> Iterator[tuple[str, Finding]]:

@@ -94,7 +94,7 @@ def weights(view: View) -> Iterator[Finding]:
     """
     from netspec.weights.report import match
 
-    if view.net.stored is None:
+    if view.net.stored is None or not view.complete:
         return
     wanted: dict[str, list[tuple[int, ...]]] = {spec.name: [] for spec in view.graph.layers}
     shared = set()

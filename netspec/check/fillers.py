@@ -131,7 +131,8 @@ def bilinear_across(view: View) -> Iterator[Finding]:
         p = spec.proto.convolution_param
         if p.weight_filler.type != "bilinear" or spec.type == "InnerProduct":
             continue
-        channels = view.shapes[view.bound.graph.layers[n].bottoms[0]][1]
+        bottom = view.bottom_shape(n)
+        channels = bottom[1] if bottom else 0
         if channels > 1 and p.group != channels:
             edit = None
             if channels == p.num_output and not p.HasField("group"):

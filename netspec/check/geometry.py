@@ -52,7 +52,7 @@ def dropped_rows(view: View) -> Iterator[Finding]:
         return
     for n, spec in view.find("Pooling"):
         p, bound = spec.proto.pooling_param, view.bound.graph.layers[n]
-        if p.global_pooling:
+        if p.global_pooling or bound.tops[0] not in view.shapes:
             continue
         bottom, top = view.shapes[bound.bottoms[0]], view.shapes[bound.tops[0]]
         for axis, side in enumerate("hw"):

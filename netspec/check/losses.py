@@ -63,7 +63,7 @@ def rate(solver: SolverFile) -> Iterator[Finding]:
         if view is None or spec.type not in NORMALISED:
             continue
         weight = spec.proto.loss_weight[0] if len(spec.proto.loss_weight) else 1.0
-        pixels = prod(view.shapes[view.bound.graph.layers[n].bottoms[0]][2:])
+        pixels = prod((view.bottom_shape(n) or ())[2:])
         summed = mode(spec) in ("BATCH_SIZE", "NONE") and pixels > 1
         step = base * weight * (pixels if summed else 1)
         if summed and step > HIGH and solver.message.type not in ADAPTIVE:
@@ -85,8 +85,8 @@ def classes(view: View) -> Iterator[Finding]:
     Put right: num_output of the score layer and of every upsampling after it.
     """
     for n, spec, wanted in labelled_losses(view):
-        scores = view.shapes[view.bound.graph.layers[n].bottoms[0]]
-        if scores[1] != wanted:
+        scores = view.bottom_shape(n)
+        if scores and scores[1] != wanted:
             message = (
                 f"{name(spec)}: '{spec.bottoms[0]}' has {scores[1]} channels, '{spec.bottoms[1]}' {wanted} classes"
             )

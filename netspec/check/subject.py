@@ -42,26 +42,27 @@ class Finding:
     edit: Edit | None = None
 
 
-class Uncertain(SpecError):
-    """Shapes do not fit, but some of them were assumed, or a layer is code of the user's own: no fault of the file."""
-
-
 class View:
-    """A net in one phase: its graph, layers, shapes and parameters, without its data."""
+    """A net in one phase: its graph, layers, shapes and parameters, without its data.
+
+    `errors` are misfits of shapes; below one, shapes and parameters are unknown. They are the file's fault unless
+    shapes were `assumed`.
+    """
 
     def __init__(self, net: NetFile, phase: str) -> None:
         self.net = net
         self.graph: Graph = lower(net.document, phase)
         inputs = data_to_input(self.graph)
         self.assumed = set(inputs.assumed)
+        self.bound: Bound = bind(inputs.graph)
+        failed: dict[int, SpecError] = {}
+        self.shapes: dict[Blob, Shape] = infer_shapes(self.bound, failed=failed)
+        self.table: tuple[Parameter, ...] = ()
         try:
-            self.bound: Bound = bind(inputs.graph)
-            self.shapes: dict[Blob, Shape] = infer_shapes(self.bound)
-            self.table: tuple[Parameter, ...] = parameters(self.bound, self.shapes)
+            self.table = parameters(self.bound, self.shapes)
         except SpecError as e:
-            if self.assumed or any(spec.type == "Python" for spec in inputs.graph.layers):
-                raise Uncertain(e.message, e.loc) from None
-            raise
+            failed[len(self.graph.layers)] = e
+        self.errors = [e for n, e in failed.items() if not self.own_code(n)]
         self.losses = loss_weights(self.bound)
         self.readers = self.graph.readers()
         self.writers = self.graph.writers()
@@ -69,6 +70,19 @@ class View:
         for n, spec in enumerate(self.graph.layers):
             for bottom in spec.bottoms:
                 self.reading[bottom].append(n)
+
+    def own_code(self, number: int) -> bool:
+        """Whether a layer is code of the user's own, of which nothing is known."""
+        return number < len(self.graph.layers) and self.graph.layers[number].type == "Python"
+
+    @property
+    def complete(self) -> bool:
+        """Whether all shapes and parameters are known."""
+        return not self.errors and all(blob in self.shapes for blob in self.bound.graph.blobs)
+
+    def bottom_shape(self, number: int, bottom: int = 0) -> Shape | None:
+        """The shape of what a layer reads, if it is known."""
+        return self.shapes.get(self.graph.layers[number].bottoms[bottom])
 
     @property
     def trains(self) -> bool:
@@ -102,14 +116,14 @@ class NetFile:
 
     @cached_property
     def views(self) -> dict[str, View]:
-        """The phases that the net can be built in; raises if it is none, unless that is uncertain."""
+        """The phases that the net can be built in; raises if it is none."""
         found, errors = {}, []
         for phase in PHASES if self.phased else PHASES[:1]:
             try:
                 found[phase] = View(self, phase)
             except SpecError as e:
                 errors.append(e)
-        if not found and not any(isinstance(e, Uncertain) for e in errors):
+        if not found:
             raise errors[0]
         return found
 

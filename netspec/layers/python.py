@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from netspec.data.published import is_published, open_published
 from netspec.data.sample import sample_source
 from netspec.ir.words import counted
-from netspec.layers.base import Context, DataLayer, Layer
+from netspec.layers.base import Context, DataLayer, Layer, Shape
 
 python_layers: list[Callable[[Any, Context], type[Python] | None]] = []
 """Asked in turn for the class of a Python layer, given its message and context; the first answer counts."""
@@ -42,7 +42,7 @@ def chosen(proto: Any, context: Context) -> type[Python]:
 class Unknown(Python, abstract=True):
     """A layer that only code beside the prototxt could be."""
 
-    def setup(self) -> None:
+    def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         name = f"{self.p.module}.{self.p.layer}"
         if self.context.allow_python:
             raise self.fail(f"no Python layer '{name}' is known here", "layer")

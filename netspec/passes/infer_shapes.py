@@ -15,32 +15,50 @@ from math import prod
 
 from netspec.errors import SpecError, suggestion
 from netspec.ir.graph import Blob, LayerSpec
-from netspec.layers.base import INT_MAX, Shape
+from netspec.layers.base import INT_MAX, Layer, Shape
 from netspec.passes.bind import Bound, blame
 
 Shapes = dict[Blob, Shape]
 
 
-def infer_shapes(bound: Bound, given: Mapping[str, Shape] | None = None) -> Shapes:
-    """`{blob: shape}`; `given` maps names of input and data tops to shapes."""
+def infer_shapes(
+    bound: Bound, given: Mapping[str, Shape] | None = None, failed: dict[int, SpecError] | None = None
+) -> Shapes:
+    """`{blob: shape}`; `given` maps names of input and data tops to shapes.
+
+    With `failed`, the error of a layer whose shapes cannot be told is put there by position instead of raised, and the
+    blobs below it have no shape.
+    """
     given = dict(given or {})
     shapes: Shapes = {}
-    for spec, layer in bound:
-        source = spec.type == "Input" or layer.is_data
-        if source and all(top.name in given for top in spec.tops):
-            tops = [given[top.name] for top in spec.tops]
-        else:
-            with blame(spec):
-                tops = layer.shapes([shapes[b] for b in spec.bottoms])
-            if source:
-                tops = [given.get(top.name, shape) for top, shape in zip(spec.tops, tops, strict=True)]
-        for top, shape in zip(spec.tops, tops, strict=True):
-            check_size(spec, top, shape)
-            if not spec.bottoms and 0 in shape:
-                raise spec.error(f"top '{top}' of shape {list(shape)} is empty; every dimension must be at least 1")
-            shapes[top] = tuple(shape)
+    for n, (spec, layer) in enumerate(bound):
+        if failed is not None and any(b not in shapes for b in spec.bottoms):
+            continue
+        try:
+            shapes.update(zip(spec.tops, top_shapes(spec, layer, shapes, given), strict=True))
+        except SpecError as e:
+            if failed is None:
+                raise
+            failed[n] = e
     check_given(bound, given)
     return shapes
+
+
+def top_shapes(spec: LayerSpec, layer: Layer, shapes: Shapes, given: Mapping[str, Shape]) -> list[Shape]:
+    """The shapes of one layer's tops."""
+    source = spec.type == "Input" or layer.is_data
+    if source and all(top.name in given for top in spec.tops):
+        tops = [given[top.name] for top in spec.tops]
+    else:
+        with blame(spec):
+            tops = layer.shapes([shapes[b] for b in spec.bottoms])
+        if source:
+            tops = [given.get(top.name, shape) for top, shape in zip(spec.tops, tops, strict=True)]
+    for top, shape in zip(spec.tops, tops, strict=True):
+        check_size(spec, top, shape)
+        if not spec.bottoms and 0 in shape:
+            raise spec.error(f"top '{top}' of shape {list(shape)} is empty; every dimension must be at least 1")
+    return [tuple(shape) for shape in tops]
 
 
 def check_size(spec: LayerSpec, top: Blob, shape: Shape) -> None:

@@ -6,6 +6,7 @@
 4. A statistic (running mean, ...) has lr_mult and decay_mult 0.
 5. Whether a layer gives its blob a gradient is decided by the lr_mult that the layer itself gives, or 1: of two sharers
    one may be left out.
+6. A layer with a bottom of unknown shape has no rows.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ def parameters(bound: Bound, shapes: Mapping[Blob, Shape]) -> tuple[Parameter, .
     named: dict[str, int] = {}
     multipliers: dict[int, dict[str, float]] = {}
     for number, (spec, layer) in enumerate(bound):
+        if any(b not in shapes for b in spec.bottoms):
+            continue
         with blame(spec):
             blobs = layer.params([shapes[b] for b in spec.bottoms])
         if len(spec.proto.param) > len(blobs):

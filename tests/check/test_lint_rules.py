@@ -191,6 +191,14 @@ def test_phase_of_a_layer_in_a_deploy_net(tmp_path: Path) -> None:
     assert codes(tmp_path, INPUT + layer("d", "Dropout", "data", "data")) == []
 
 
+def test_an_offset_beyond_the_picture(tmp_path: Path) -> None:
+    """Wrong shapes, which were assumed, hide nothing: neither the reason nor what is wrong elsewhere."""
+    up = upscore(f"group: 3 {BILINEAR}").replace('"c"', '"p"')
+    crop = layer("score", "Crop", 'up" bottom: "data', "score", "crop_param { offset: 400 }")
+    pool = layer("p", "Pooling", "data", "p", "pooling_param { kernel_size: 2 stride: 2 }")
+    assert codes(tmp_path, VOC + pool + up + crop + LOSS) == ["NS006", "NS007"]
+
+
 def test_learned_upsampling_from_zeros(tmp_path: Path) -> None:
     text = net(conv("c", "data"), upscore("", lr=1), fc("score", "up"), LOSS)
     assert codes(tmp_path, text) == ["NS002"]
@@ -336,3 +344,4 @@ def test_every_rule_is_explained_and_tested() -> None:
 def test_user_code_is_no_fault(tmp_path: Path) -> None:
     own = 'layer { name: "own" type: "Python" bottom: "data" top: "own" python_param { module: "m" layer: "L" } }'
     assert codes(tmp_path, INPUT + own) == []
+    assert codes(tmp_path, INPUT + BN + layer("r", "ReLU", "b", "b") + own.replace('"data"', '"b"')) == ["NS010"]
