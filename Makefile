@@ -43,8 +43,12 @@ nets: install
 docs: install
 	$(BIN)/python tools/make_docs.py
 
-bench: install
-	$(BIN)/python tools/bench.py
+bench: $(VENV)/benched
+	$(BIN)/python tools/bench.py nets load passes growth
+
+$(VENV)/benched: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet -e ".[bench]"
+	@touch $@
 
 clean:
 	rm -rf $(VENV) out build *.egg-info

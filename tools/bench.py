@@ -1,264 +1,136 @@
-"""Times netspec beside rivals, as ratios within one run.
+"""Times netspec beside what its users would pick instead, as ratios within one run.
 
-Every contender lives in a process of its own, so that its peak memory is its own; the processes take turns, one
-measurement each, so that a machine whose speed drifts treats all alike. The median counts.
-
-    python tools/bench.py                     # FCN-8s, 500 x 500: forward and training step, time and memory
-    python tools/bench.py --size 256x256 --runs 9
+    python tools/bench.py                     # FCN-8s beside every peer: forward, training step, time and memory
+    python tools/bench.py --only forward --size 256x256 --runs 9 --contenders netspec,eager
+    python tools/bench.py load                # reading 540 MB of weights (bench_load.py)
+    python tools/bench.py passes              # what each pass gains (bench_passes.py)
+    python tools/bench.py growth              # from 128 x 128 to 2000 x 2000, batches of 1 to 8 (bench_growth.py)
     python tools/bench.py layers              # GoogLeNet and ResNet-50, whole and by layer type (bench_layers.py)
     python tools/bench.py solver              # the update of 134 million parameters, every rule (bench_solver.py)
     python tools/bench.py convert             # weight files of VGG16's size, beside cp (bench_convert.py)
-    python tools/bench.py --quick             # either part, small: minutes become seconds
+    python tools/bench.py --quick             # beside eager PyTorch alone; any part: small, minutes become seconds
+
+Several parts may be named at once. Peers that are not installed are left out: pip install 'netspec[bench]'.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
-import statistics
-import subprocess
-import sys
-import time
+import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_contenders
+import bench_fcn8s
+import bench_nets
+
 ROOT = Path(__file__).resolve().parent.parent
-RATE, MOMENTUM, DECAY = 1e-10, 0.99, 5e-4
-QUIET = {"test_net": "[]", "test_iter": "[]", "test_interval": 0, "display": 0, "snapshot": 0}
+QUICK_SIZE = "256x256"
+Rows = list[dict[str, Any]]
 
 
-def handwritten_fcn8s() -> Any:
-    """FCN-8s as a good engineer writes it in PyTorch, with the released net's layers, pads, crops and kernels."""
-    import torch
-    from torch import nn
-
-    def stage(channels: int, width: int, convs: int, first_pad: int = 1) -> nn.Sequential:
-        layers: list[nn.Module] = []
-        for i in range(convs):
-            layers += [nn.Conv2d(channels if i == 0 else width, width, 3, padding=first_pad if i == 0 else 1)]
-            layers += [nn.ReLU(inplace=True)]
-        return nn.Sequential(*layers, nn.MaxPool2d(2, 2, ceil_mode=True))
-
-    def up(kernel: int, stride: int) -> nn.ConvTranspose2d:
-        layer = nn.ConvTranspose2d(21, 21, kernel, stride, bias=False)
-        layer.weight.requires_grad_(False)
-        f = (kernel + 1) // 2
-        line = 1 - (torch.arange(kernel) - (f - 0.5)).abs() / f
-        layer.weight.zero_()
-        layer.weight[range(21), range(21)] = line[:, None] * line[None, :]
-        return layer
-
-    def crop(x: Any, offset: int, like: Any) -> Any:
-        return x[:, :, offset : offset + like.shape[2], offset : offset + like.shape[3]]
-
-    class FCN8s(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.to_pool3 = nn.Sequential(stage(3, 64, 2, 100), stage(64, 128, 2), stage(128, 256, 3))
-            self.to_pool4, self.to_pool5 = stage(256, 512, 3), stage(512, 512, 3)
-            self.fc6 = nn.Sequential(nn.Conv2d(512, 4096, 7), nn.ReLU(inplace=True), nn.Dropout(0.5))
-            self.fc7 = nn.Sequential(nn.Conv2d(4096, 4096, 1), nn.ReLU(inplace=True), nn.Dropout(0.5))
-            self.score_fr = nn.Conv2d(4096, 21, 1)
-            self.score_pool4, self.score_pool3 = nn.Conv2d(512, 21, 1), nn.Conv2d(256, 21, 1)
-            with torch.no_grad():
-                self.upscore2, self.upscore_pool4, self.upscore8 = up(4, 2), up(4, 2), up(16, 8)
-
-        def forward(self, data: Any) -> Any:
-            pool3 = self.to_pool3(data)
-            pool4 = self.to_pool4(pool3)
-            x = self.upscore2(self.score_fr(self.fc7(self.fc6(self.to_pool5(pool4)))))
-            x = self.upscore_pool4(x + crop(self.score_pool4(pool4), 5, x))
-            x = self.upscore8(x + crop(self.score_pool3(pool3), 9, x))
-            return crop(x, 31, data)
-
-    return FCN8s()
+def nets(given: argparse.Namespace, folder: str) -> Rows:
+    tasks = [given.only] if given.only else bench_nets.TASKS
+    sizes = given.size.split(",") if given.size else (QUICK_SIZE,) if given.quick else bench_nets.SIZES
+    names = given.contenders or ("netspec,eager" if given.quick else ",".join(bench_contenders.NAMES))
+    return bench_nets.main(folder, sizes, given.runs or 5, given.threads, tasks, names.split(","))
 
 
-def random_weights(module: Any) -> None:
-    """He-scaled weights, so that nothing is zero, denormal or infinite."""
-    import torch
+def load(given: argparse.Namespace, folder: str) -> Rows:
+    import bench_load
 
-    for _, p in module.named_parameters():
-        if p.requires_grad and p.ndim == 4:
-            torch.nn.init.kaiming_normal_(p)
-        elif p.requires_grad:
-            torch.nn.init.normal_(p, std=0.01)
+    return bench_load.main(folder, given.runs or (2 if given.quick else 5), given.threads)
 
 
-def images(size: tuple[int, int]) -> tuple[Any, Any]:
-    import torch
+def passes(given: argparse.Namespace, folder: str) -> Rows:
+    import bench_passes
 
-    torch.manual_seed(0)
-    return torch.randn(1, 3, *size) * 60, torch.randint(0, 21, (1, 1, *size)).float()
-
-
-def pytorch_forward(size: tuple[int, int]) -> Callable[[], Any]:
-    import torch
-
-    net = handwritten_fcn8s().eval()
-    random_weights(net)
-    data, _ = images(size)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return net(data)
-
-    return run
+    size = given.size or (QUICK_SIZE if given.quick else "500x500")
+    return bench_passes.main(folder, size, given.runs or (3 if given.quick else 5), given.threads, given.only)
 
 
-def pytorch_step(size: tuple[int, int]) -> Callable[[], Any]:
-    import torch
+def growth(given: argparse.Namespace, folder: str) -> Rows:
+    import bench_growth
 
-    net = handwritten_fcn8s().train()
-    random_weights(net)
-    data, label = images(size)
-    learned = [p for p in net.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in learned if p.ndim == 4], "lr": RATE, "weight_decay": DECAY},
-        {"params": [p for p in learned if p.ndim == 1], "lr": 2 * RATE, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.SGD(groups, momentum=MOMENTUM)
-
-    def run() -> Any:
-        optimizer.zero_grad(set_to_none=False)
-        score = net(data)
-        loss = torch.nn.functional.cross_entropy(score, label[:, 0].long(), ignore_index=255, reduction="sum")
-        loss.backward()
-        optimizer.step()
-        return loss
-
-    return run
+    return bench_growth.main(folder, given.runs or (2 if given.quick else 5), given.threads, given.quick, given.plot)
 
 
-def netspec_forward(size: tuple[int, int]) -> Callable[[], Any]:
-    import torch
+def layers(given: argparse.Namespace, folder: str) -> Rows:
+    import bench_layers
 
-    import netspec
-
-    net = netspec.load(ROOT / "prototxt/voc-fcn8s/deploy.prototxt", phase="TEST", shapes={"data": (1, 3, *size)})
-    random_weights(net)
-    netspec.freeze(net)
-    data, _ = images(size)
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return net(data=data)
-
-    return run
+    bench_layers.main(given.runs or (2 if given.quick else 5), given.quick)
+    return []
 
 
-def netspec_step(size: tuple[int, int]) -> Callable[[], Any]:
-    from netspec.passes.data_to_input import data_to_input
-    from netspec.solver import Solver
+def solver(given: argparse.Namespace, folder: str) -> Rows:
+    import bench_solver
 
-    data, label = images(size)
-    shapes = {"data": tuple(data.shape), "label": tuple(label.shape)}
-    solver = Solver(
-        ROOT / "solvers/released/voc-fcn8s.prototxt",
-        overrides={"base_lr": RATE, "momentum": MOMENTUM, "weight_decay": DECAY, **QUIET},
-        rewrite=lambda graph: data_to_input(graph, shapes).graph,
-        feed=lambda: {"data": data, "label": label},
-    )
-    random_weights(solver.net)
-    return lambda: solver.step(1)
+    bench_solver.main(given.runs or (2 if given.quick else 5), given.quick, given.device, given.only)
+    return []
 
 
-CONTENDERS: dict[str, dict[str, Callable[[tuple[int, int]], Callable[[], Any]]]] = {
-    "forward": {"netspec": netspec_forward, "pytorch eager": pytorch_forward},
-    "train step": {"netspec": netspec_step, "pytorch eager": pytorch_step},
+def convert(given: argparse.Namespace, folder: str) -> Rows:
+    import bench_convert
+
+    bench_convert.main(given.runs or (2 if given.quick else 5), given.quick)
+    return []
+
+
+PARTS: dict[str, Callable[[argparse.Namespace, str], Rows]] = {
+    "nets": nets,
+    "load": load,
+    "passes": passes,
+    "growth": growth,
+    "layers": layers,
+    "solver": solver,
+    "convert": convert,
 }
+ON_FILES = ("nets", "load", "passes", "growth")
+"""Parts that read the weights from files."""
 
 
-def work(task: str, contender: str, size: tuple[int, int]) -> None:
-    """The worker: one timed run per line on standard input; the answer is seconds and peak memory in MiB."""
-    run = CONTENDERS[task][contender](size)
-    run()
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        run()
-        seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps([seconds, peak]), flush=True)
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)} (nets)")
+    parser.add_argument("--quick", action="store_true", help="small and short, beside eager PyTorch alone")
+    parser.add_argument("--size", help="height x width of the image; for nets several: 500x500,256x256")
+    parser.add_argument("--runs", type=int, help="rounds, each contender once in each (5)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="for everyone (all cores)")
+    parser.add_argument("--contenders", help=f"for nets, of {','.join(bench_contenders.NAMES)}")
+    parser.add_argument(
+        "--only", help=f"for nets, one of {', '.join(bench_nets.TASKS)}; one pass; for solver, one rule"
+    )
+    parser.add_argument("--device", default="cpu", help="for solver")
+    parser.add_argument("--plot", type=Path, default=ROOT / "docs/img/growth.png", help="for growth (%(default)s)")
+    parser.add_argument("--json", type=Path, help="also write all rows to this file")
+    given = parser.parse_args()
+    given.parts = given.parts or ["nets"]
+    check(parser, "part", given.parts, PARTS)
+    check(parser, "contender", (given.contenders or "netspec").split(","), bench_contenders.NAMES)
+    if given.only and given.parts == ["nets"]:
+        check(parser, "task", [given.only], bench_nets.TASKS)
+    return given
 
 
-class Worker:
-    """A contender in its own process."""
-
-    def __init__(self, task: str, contender: str, size: str) -> None:
-        command = [sys.executable, __file__, "--worker", task, contender, "--size", size]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.seconds: list[float] = []
-        self.peak = 0.0
-
-    def measure(self) -> None:
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        seconds, self.peak = json.loads(self.process.stdout.readline())
-        self.seconds.append(seconds)
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def compare(task: str, size: str, runs: int) -> list[tuple[str, float, float, float, float]]:
-    """Rows (contender, median seconds, peak MiB, and both as ratios to the first contender's rival)."""
-    workers = {name: Worker(task, name, size) for name in CONTENDERS[task]}
-    for _ in range(runs):
-        for worker in workers.values():
-            worker.measure()
-    for worker in workers.values():
-        worker.close()
-    rival = workers["pytorch eager"]
-    rows = []
-    for name, worker in workers.items():
-        ratio = statistics.median(a / b for a, b in zip(worker.seconds, rival.seconds, strict=True))
-        rows.append((name, statistics.median(worker.seconds), worker.peak, ratio, worker.peak / rival.peak))
-    return rows
-
-
-def nets(size: str, runs: int, only: str | None) -> None:
-    """Prints FCN-8s' time and memory beside its rivals'."""
-    print(f"FCN-8s, one image of {size}, median of {runs} interleaved runs")
-    print(f"{'':12}{'':16}{'seconds':>9}{'peak MiB':>10}{'time ratio':>12}{'memory ratio':>14}")
-    for task in [only] if only else CONTENDERS:
-        for name, seconds, peak, time_ratio, memory_ratio in compare(task, size, runs):
-            print(f"{task:12}{name:16}{seconds:9.3f}{peak:10.0f}{time_ratio:12.2f}{memory_ratio:14.2f}", flush=True)
+def check(parser: argparse.ArgumentParser, what: str, names: list[str], known: Any) -> None:
+    for name in names:
+        if name not in known:
+            parser.error(f"unknown {what} '{name}' (known: {', '.join(known)})")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", nargs="?", choices=("nets", "layers", "solver", "convert"), default="nets")
-    parser.add_argument("--quick", action="store_true", help="small and short")
-    parser.add_argument("--size", help="height x width of the image (500x500)")
-    parser.add_argument("--runs", type=int)
-    parser.add_argument("--device", default="cpu", help="for solver")
-    parser.add_argument("--only", help=f"one of {', '.join(CONTENDERS)}; for solver, one rule")
-    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    size = arguments.size or ("128x128" if arguments.quick else "500x500")
-    runs = arguments.runs or (2 if arguments.quick else 5)
-    if arguments.worker:
-        height, width = (int(n) for n in size.split("x"))
-        work(*arguments.worker, (height, width))
-    elif arguments.part == "solver":
-        import bench_solver
-
-        bench_solver.main(runs, arguments.quick, arguments.device, arguments.only)
-    elif arguments.part == "convert":
-        import bench_convert
-
-        bench_convert.main(runs, arguments.quick)
-    elif arguments.part == "layers":
-        import bench_layers
-
-        bench_layers.main(runs, arguments.quick)
-    else:
-        nets(size, runs, arguments.only)
+    given = read_arguments()
+    rows: Rows = []
+    with tempfile.TemporaryDirectory(prefix="netspec-bench-") as folder:
+        if any(part in ON_FILES for part in given.parts):
+            bench_fcn8s.make(folder, "weights")
+        for part in given.parts:
+            rows += PARTS[part](given, folder)
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":
