@@ -16,7 +16,6 @@ from bench_turns import Job, Unavailable, package
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE, MOMENTUM, DECAY = 1e-10, 0.99, 5e-4
-QUIET = {"test_net": "[]", "test_iter": "[]", "test_interval": 0, "display": 0, "snapshot": 0}
 Run = Callable[[], Any]
 
 
@@ -56,20 +55,8 @@ def netspec_forward(job: Job) -> Run:
 
 
 def netspec_step(job: Job) -> Run:
-    import netspec
-    from netspec.passes.data_to_input import data_to_input
-
     feed = {"data": tensor(job, "images"), "label": tensor(job, "labels")}
-    shapes = {name: tuple(value.shape) for name, value in feed.items()}
-    solver = netspec.Solver(
-        ROOT / "solvers/released/voc-fcn8s.prototxt",
-        weights=Path(job.folder) / "fcn8s.caffemodel",
-        context=netspec.Context(no_pass=frozenset(job.options.get("no_pass", ()))),
-        overrides={"base_lr": RATE, "momentum": MOMENTUM, "weight_decay": DECAY, **QUIET},
-        precision=job.precision,
-        rewrite=lambda graph: data_to_input(graph, shapes).graph,
-        feed=lambda: feed,
-    )
+    solver = make_solver(job, ROOT / "prototxt/voc-fcn8s/train.prototxt", feed, Path(job.folder) / "fcn8s.caffemodel")
     dropouts = [layer for _, layer in solver.net.bound if layer.type == "Dropout"]
 
     def run() -> Any:
@@ -79,6 +66,24 @@ def netspec_step(job: Job) -> Run:
         return solver.smoothed_loss
 
     return run
+
+
+def make_solver(job: Job, net: Path, feed: dict[str, Any], weights: Path | None = None) -> Any:
+    """A solver that reads nothing, tests nothing and says nothing."""
+    import netspec
+    from netspec import schema
+    from netspec.passes.data_to_input import data_to_input
+
+    shapes = {name: tuple(value.shape) for name, value in feed.items()}
+    fields = {"base_lr": RATE, "lr_policy": "fixed", "momentum": MOMENTUM, "weight_decay": DECAY}
+    return netspec.Solver(
+        schema.new("SolverParameter", train_net=str(net), **fields),
+        weights=weights,
+        context=netspec.Context(no_pass=frozenset(job.options.get("no_pass", ()))),
+        precision=job.precision,
+        rewrite=lambda graph: data_to_input(graph, shapes).graph,
+        feed=lambda: feed,
+    )
 
 
 # -- PyTorch by hand

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_fcn8s
-from bench_contenders import MOMENTUM, RATE, netspec_forward, netspec_step
+from bench_contenders import make_solver, netspec_forward, netspec_step
 from bench_turns import Job, Worker, compare, ratio
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,7 +35,7 @@ def resnet_forward(job: Job) -> Run:
     net = netspec.load(ROOT / "prototxt/resnet50/deploy.prototxt", context=context, shapes={"data": job.shape})
     randomize(net)
     netspec.freeze(net)
-    data = torch.randn(job.shape) * 60
+    data = torch.randn(job.shape, generator=torch.Generator().manual_seed(0)) * 60
 
     def run() -> Any:
         with torch.inference_mode():
@@ -47,20 +47,9 @@ def resnet_forward(job: Job) -> Run:
 def resnet_step(job: Job) -> Run:
     import torch
 
-    import netspec
-    from netspec import schema
-    from netspec.passes.data_to_input import data_to_input
-
     torch.manual_seed(0)
     feed = {"data": torch.randn(job.shape) * 60, "label": torch.zeros(job.shape[0])}
-    shapes = {name: tuple(value.shape) for name, value in feed.items()}
-    train = str(ROOT / "prototxt/resnet50/train_val.prototxt")
-    solver = netspec.Solver(
-        schema.new("SolverParameter", train_net=train, base_lr=RATE, lr_policy="fixed", momentum=MOMENTUM),
-        context=netspec.Context(no_pass=frozenset(job.options["no_pass"])),
-        rewrite=lambda graph: data_to_input(graph, shapes).graph,
-        feed=lambda: feed,
-    )
+    solver = make_solver(job, ROOT / "prototxt/resnet50/train_val.prototxt", feed)
     randomize(solver.net)
 
     def run() -> Any:
