@@ -18,6 +18,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +125,7 @@ def check(parser: argparse.ArgumentParser, what: str, names: list[str], known: A
 
 def main() -> None:
     given = read_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the folder of files goes then too
     rows: Rows = []
     with tempfile.TemporaryDirectory(prefix="netspec-bench-") as folder:
         if any(part in ON_FILES for part in given.parts):

@@ -12,6 +12,8 @@ from bench_turns import Job, Worker, compare, ratio
 
 SIZES = ("500x500", "375x500", "256x256")
 TASKS = ("forward", "train")
+ENGINES = ("onnxruntime", "openvino", "opencv")
+"""Those that read files which are made for a size."""
 Found = dict[tuple[str, str, str], Worker]
 """By task, precision and contender."""
 
@@ -51,13 +53,14 @@ def main(
     for size in sizes:
         height, width = (int(n) for n in size.split("x"))
         shape = (1, 3, height, width)
-        bench_fcn8s.make(folder, "net", shape)
+        bench_fcn8s.make(folder, "net" if set(contenders) & set(ENGINES) else "images", shape)
         print(f"FCN-8s, one image of {size}, {threads} threads, medians of {runs} interleaved runs", flush=True)
         found: Found = {}
         for task in tasks:
             workers = compare(jobs(task, shape, folder, threads, contenders), runs)
             found |= {(w.job.task, w.job.precision, w.job.contender): w for w in workers}
-            print_rows(workers)
+            if workers:
+                print_rows(workers)
             out += [{"part": "nets", **w.row()} for w in workers]
         out += [{"part": "goals", "size": size, **row} for row in print_goals(found)]
         print(flush=True)

@@ -180,8 +180,8 @@ def say_agreement(workers: Sequence[Worker]) -> None:
         apart = [w.apart for w in workers if w.job.precision == precision and w.apart is not None]
         if apart:
             parts.append(f"{precision} within {max(apart):.0e} (allowed {TOLERANCE[precision]:.0e})")
-    what = "losses" if workers[0].job.task == "train" else "score maps"
     if len(workers) > 1:
+        what = "losses" if workers[0].job.task == "train" else "score maps"
         print(f"  {what} agree, relative to the largest value: {', '.join(parts)}", flush=True)
 
 
