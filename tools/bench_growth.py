@@ -97,6 +97,7 @@ def draw(points: dict[Shape, Point], by_side: Sequence[Shape], by_batch: Sequenc
             axes[1, column].plot(xs, [w.peak / 1024 for w in workers], **style)
         axes[1, column].set_xlabel(label)
         axes[1, column].set_xticks([shape[axis] for shape in known])
+        axes[1, column].tick_params(axis="x", labelsize=8)
     for row, label in enumerate(("seconds, forward", "GiB, peak of the process")):
         axes[row, 0].set_ylabel(label)
     for one in axes.flat:
