@@ -39,7 +39,7 @@ def resnet_forward(job: Job) -> Run:
 
     def run() -> Any:
         with torch.inference_mode():
-            return net(data=data)["prob"]
+            return net(data=data, blobs=["fc1000"])["fc1000"]
 
     return run
 
