@@ -5,6 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from netspec import heap
+
+heap.prepare()
+
 __version__ = "0.1.0"
 
 _WHERE = {

@@ -15,7 +15,7 @@ ROOT = Path(netspec.__file__).parent
 PROTOTXT = ROOT.parent / "prototxt"
 # Each part may import from its own rank and from lower ones.
 RANKS = [
-    ("__init__", "errors", "lazytorch"),
+    ("__init__", "errors", "heap", "lazytorch"),
     ("schema",),
     ("spec",),
     ("ir",),

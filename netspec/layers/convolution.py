@@ -15,8 +15,8 @@ from netspec.layers.spatial import declared_window, read_window
 from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
-LARGE = 2**27
-"""Bytes from which a weight is not copied into another layout just because the bottom has one."""
+LARGE = 2**25
+"""Bytes from which a weight on the CPU is multiplied as the matrix it is, not copied into another layout each time."""
 CONV = {1: "conv1d", 2: "conv2d", 3: "conv3d"}
 CONV_TRANSPOSE = {1: "conv_transpose1d", 2: "conv_transpose2d", 3: "conv_transpose3d"}
 
@@ -97,9 +97,9 @@ class ConvolutionBase(Layer, abstract=True):
         x = bottom if axis == 1 and spatial else bottom.reshape(prod(lead), bottom.shape[axis], *(spatial or (1,)))
         if not spatial:
             window, weight = Window((1,), (1,), (0,), (1,)), weight.unsqueeze(-1)
-        if weight.nbytes > LARGE and weight.is_contiguous():
-            x = x.contiguous()
         axes = len(window.kernel)
+        if as_matrix(weight, window, x, self.group) and not self.transposed:
+            return multiply(x, window, weight, bias)
         if self.transposed:
             convolve = getattr(F, CONV_TRANSPOSE[axes])
             y = convolve(x, weight, bias, window.stride, window.pad, 0, self.group, window.dilation)
@@ -139,3 +139,21 @@ class Convolution(ConvolutionBase):
         return sum(
             prod(top) * prod(self.params([bottom])[0].shape[1:]) for bottom, top in zip(bottoms, tops, strict=True)
         )
+
+
+def as_matrix(weight: torch.Tensor, window: Window, x: torch.Tensor, group: int) -> bool:
+    """Whether a weight is so large, and the places so few, that the windows written out as columns take less memory."""
+    if weight.device.type != "cpu" or weight.nbytes <= LARGE or group > 1 or x.ndim != 4 or len(window.kernel) != 2:
+        return False
+    if torch.compiler.is_compiling() or not weight.is_contiguous():
+        return False
+    return 4 * x.shape[0] * prod(window.down(x.shape[2:])) <= weight.shape[0]
+
+
+def multiply(x: torch.Tensor, window: Window, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    """Two-dimensional convolution as weight · columns, one column for each place of each image."""
+    columns = F.unfold(x, window.kernel, window.dilation, window.pad, window.stride)
+    columns = columns.transpose(0, 1).reshape(columns.shape[1], -1)
+    rows = weight.flatten(1)
+    y = rows @ columns if bias is None else torch.addmm(bias[:, None], rows, columns)
+    return y.reshape(weight.shape[0], x.shape[0], *window.down(x.shape[2:])).transpose(0, 1)
