@@ -5,7 +5,8 @@
    A weight of more than 128 MiB stays plain in fp32: reordering it would once take more memory than any pass does.
 2. A ReLU in place behind such a convolution is computed with it.
 3. With bf16, convolutions multiply in bfloat16 and add up in float32; upsampling and what follows is float32 again.
-4. On a GPU, channels are put innermost and, with bf16, weights become bfloat16.
+4. On a GPU, channels are put innermost and, with bf16, weights become bfloat16; passes are recorded as CUDA graphs
+   (switched off by no_pass "cuda_graphs").
 
 fp32 gives the same values up to the order of additions. A frozen net has no parameters to save or to train.
 """
@@ -19,6 +20,7 @@ from netspec.layers.convolution import LARGE, Convolution
 from netspec.layers.packed import can_pack, pack
 from netspec.layers.relu import ReLU
 from netspec.net import Net
+from netspec.recording import Recorder, recordable
 from netspec.step import Step
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -35,6 +37,8 @@ def freeze(net: Net, precision: str = "fp32") -> Net:
     for number, step in enumerate(net.steps):
         if packs(step):
             freeze_step(net, number, step, DTYPES[precision], packing)
+    if net.device.type == "cuda" and recordable(net.bound) and "cuda_graphs" not in net.context.no_pass:
+        net.recorder = Recorder(lambda: [halo.held() for halo in net.halos.values()])
     return net
 
 

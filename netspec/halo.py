@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
@@ -14,15 +15,20 @@ from netspec.passes.halo_elision import Chain, Level, Plan, Span, plan, top_size
 from netspec.step import Step
 
 Surroundings = tuple[list[Tensor], dict[int, Tensor]]
+PLANS, TEMPLATES = 1000, 8
 
 
 class Halo:
-    """One chain of a net, with its plans by picture size and, for inference, its last templates."""
+    """One chain of a net, with the plans and, for inference, the templates of the picture sizes seen last."""
 
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
-        self.plans: dict[tuple[int, ...], Plan | None] = {}
-        self.kept: tuple[Any, Surroundings] | None = None
+        self.plans: OrderedDict[tuple[int, ...], Plan | None] = OrderedDict()
+        self.kept: OrderedDict[Any, Surroundings] = OrderedDict()
+
+    def held(self) -> list[Surroundings]:
+        """The templates that are kept now."""
+        return list(self.kept.values())
 
     def run(self, steps: Sequence[Step], x: Tensor, outside: Collection[Blob]) -> tuple[dict[Blob, Tensor], int] | None:
         """Whole tops of the chain that `outside` asks for, and how many layers were run; None where it does not pay.
@@ -54,22 +60,33 @@ class Halo:
                 step.check((shapes[-1],))
                 shapes.append(tuple(step.layer.shapes([shapes[-1]])[0]))
                 macs.append(step.layer.macs([shapes[-2]], [shapes[-1]]))
-            self.plans[key] = plan(self.chain, (shape[2], shape[3]), top_sizes(shapes[1:]), macs)
+            keep(self.plans, key, plan(self.chain, (shape[2], shape[3]), top_sizes(shapes[1:]), macs), PLANS)
         return self.plans[key]
 
     def surroundings(self, steps: Sequence[Step], x: Tensor, found: Plan, wanted: Sequence[int]) -> Surroundings:
         """Constants of all layers and templates of the wanted tops.
 
-        They are kept while gradients are off and the parameters stay as they are.
+        They are kept while gradients are off and the parameters stay as they are; not what a CUDA graph is to make.
         """
         sizes = tuple((r.template, c.template) for r, c in zip(found.rows, found.columns, strict=True))
         key = (sizes, tuple(wanted), x.dtype, torch.is_autocast_enabled(x.device.type), versions(steps))
-        if self.kept is not None and self.kept[0] == key and not torch.is_grad_enabled():
-            return self.kept[1]
+        if key in self.kept and not torch.is_grad_enabled():
+            return self.kept[key]
         consts = constants(steps, x)
         made = consts, template(steps, consts[0], sizes[0], wanted)
-        self.kept = None if torch.is_grad_enabled() or None in key[-1] else (key, made)
+        recording = x.is_cuda and torch.cuda.is_current_stream_capturing()
+        if not (torch.is_grad_enabled() or recording or None in key[-1]):
+            if any(other[-1] != key[-1] for other in self.kept):
+                self.kept.clear()
+            keep(self.kept, key, made, TEMPLATES)
         return made
+
+
+def keep(table: OrderedDict[Any, Any], key: Any, value: Any, limit: int) -> None:
+    """Enters a value and lets the oldest go."""
+    table[key] = value
+    if len(table) > limit:
+        table.popitem(last=False)
 
 
 def versions(steps: Sequence[Step]) -> tuple[Any, ...]:

@@ -27,6 +27,7 @@ from netspec.passes.loss_weights import loss_weights
 from netspec.passes.needs_backward import needs_backward
 from netspec.passes.parameters import Parameter, parameters
 from netspec.passes.scale_fusion import scale_fusion
+from netspec.recording import Recorder, signature
 from netspec.step import LayerBlobs, Step
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.report import LoadReport, fits, match
@@ -99,6 +100,8 @@ class Net(nn.Module):
         chains = () if "halo_elision" in self.context.no_pass else halo_elision(self.bound)
         self.halos = {chain.layers[0]: Halo(chain) for chain in chains}
         self.scales = {} if "scale_fusion" in self.context.no_pass else scale_fusion(self.bound)
+        self.recorder: Recorder | None = None
+        """Set by `freeze` on a GPU."""
 
     def _make_steps(self) -> list[Step]:
         made: dict[int, nn.Parameter] = {}
@@ -133,8 +136,37 @@ class Net(nn.Module):
     def forward(self, blobs: Iterable[str] | None = None, **inputs: Tensor) -> dict[str, Tensor]:
         """Output blobs, or the ones named. Data layers bring their own inputs."""
         wanted = self.graph.outputs if blobs is None else tuple(self.blob(name) for name in blobs)
-        values = self.run(wanted, inputs)
+        values = self._replay(self.recorder, wanted, inputs) if self.recorder else self.run(wanted, inputs)
         return {blob.name: values[blob] for blob in wanted}
+
+    def _replay(self, recorder: Recorder, wanted: tuple[Blob, ...], inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
+        """The wanted values, from a recorded pass where there is one."""
+        drawn = self.draw()
+        names, blobs = list(inputs), list(drawn)
+        given = [*inputs.values(), *drawn.values()]
+
+        def run(tensors: list[Tensor]) -> dict[Blob, Tensor]:
+            named = dict(zip(names, tensors, strict=False))
+            return self.run(wanted, named, dict(zip(blobs, tensors[len(names) :], strict=True)))
+
+        recorded = None
+        if not any(x.requires_grad or not x.is_cuda for x in given):
+            recorded = recorder.find((wanted, tuple(names), signature(given)), run, given)
+        return run(given) if recorded is None else {b: v.clone() for b, v in recorded(given).items()}
+
+    def draw(self) -> dict[Blob, Tensor]:
+        """The next tops of all data layers, on the net's device."""
+        values: dict[Blob, Tensor] = {}
+        for step in self.steps:
+            if step.layer.is_data:
+                values.update(zip(step.spec.tops, [self._placed(t) for t in step.run([])], strict=True))
+        return values
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        """A tensor on the net's device; to a GPU from memory that can be copied while the processor goes on."""
+        if self.device.type == "cuda" and not tensor.is_cuda:
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     def reshaped(self, given: Mapping[str, Shape]) -> dict[Blob, Shape]:
         """All shapes for other shapes of the inputs, checked against the parameters; the net itself stays."""
@@ -144,10 +176,12 @@ class Net(nn.Module):
                 step.check(tuple(shapes[b] for b in step.spec.bottoms))
         return shapes
 
-    def loss(self, inputs: Mapping[str, Tensor], blobs: Sequence[Blob] = ()) -> tuple[Loss, dict[Blob, Tensor]]:
+    def loss(
+        self, inputs: Mapping[str, Tensor], blobs: Sequence[Blob] = (), drawn: Mapping[Blob, Tensor] | None = None
+    ) -> tuple[Loss, dict[Blob, Tensor]]:
         """The loss of one pass, and the outputs (and whatever blobs are named besides)."""
         wanted = tuple(dict.fromkeys((*self.graph.outputs, *self.losses, *blobs)))
-        values = self.run(wanted, inputs)
+        values = self.run(wanted, inputs, drawn)
         total = torch.zeros((), device=self.device)
         back, gradients = [], []
         for blob, weight in self.losses.items():
@@ -157,16 +191,18 @@ class Net(nn.Module):
                 gradients.append(torch.full_like(values[blob], weight.gradient))
         return Loss(total, tuple(back), tuple(gradients), self.needs.refused), values
 
-    def run(self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
-        """The wanted values; every other one is freed after its last reader."""
-        values: dict[Blob, Tensor] = {}
+    def run(
+        self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor], drawn: Mapping[Blob, Tensor] | None = None
+    ) -> dict[Blob, Tensor]:
+        """The wanted values; every other one is freed after its last reader. `drawn` is what `draw` gave, if it ran."""
+        values: dict[Blob, Tensor] = {} if drawn is None else dict(drawn)
         course = self.course(tuple(wanted))
         done: set[int] = set()
         for number, free in course.steps:
             step = self.steps[number]
             if number in self.halos:
                 done |= self._run_halo(self.halos[number], course, values)
-            if number in done:
+            if number in done or (step.layer.is_data and drawn is not None):
                 pass
             elif self._with_scale(number, course):
                 done.add(self.scales[number])
@@ -176,7 +212,7 @@ class Net(nn.Module):
             else:
                 tops = step.run([values[b] for b in step.spec.bottoms])
                 if step.layer.is_data:
-                    tops = [t.to(self.device, non_blocking=True) for t in tops]
+                    tops = [self._placed(t) for t in tops]
                 values.update(zip(step.spec.tops, tops, strict=True))
                 del tops
             for blob in free:
