@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -114,6 +115,8 @@ def read_arguments() -> argparse.Namespace:
     check(parser, "contender", (given.contenders or "netspec").split(","), bench_contenders.NAMES)
     if given.only and given.parts == ["nets"]:
         check(parser, "task", [given.only], bench_nets.TASKS)
+    if given.size and not all(re.fullmatch(r"[1-9]\d*x[1-9]\d*", size) for size in given.size.split(",")):
+        parser.error(f"size '{given.size}' is not like 500x500")
     return given
 
 
