@@ -106,15 +106,18 @@ def glob_text(name: str) -> str:
 
 
 def model_of(state_path: str, state: State) -> Path:
-    """The weights that belong to a state: `learned_net` from the current folder, else the like name beside it."""
+    """The weights that belong to a state: `learned_net` from the current folder, else that name beside the state, else
+    the state's own name beside it: the two may have been renamed together.
+    """
     if not state.learned_net:
         raise SpecError("the state names no model file", Loc(state_path))
-    beside = Path(state_path).parent / Path(state.learned_net).name
-    named = Path(state.learned_net)
-    for path in (named, beside):
-        if path.is_file():
+    named, here = Path(state.learned_net), Path(state_path)
+    alike = here.name.replace(".solverstate", ".caffemodel")
+    places = dict.fromkeys((named, here.parent / named.name, here.parent / alike))
+    for path in places:
+        if path.is_file() and path != here:
             return path
-    raise SpecError(f"its model file is missing (looked for {named}, {beside})", Loc(state_path))
+    raise SpecError(f"its model file is missing (looked for {', '.join(map(str, places))})", Loc(state_path))
 
 
 def extra_of(state_path: str) -> Path | None:
