@@ -73,7 +73,10 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
     if major not in (1, 2):
         raise ValueError(f"arrays of version {major} are not known")
     reader = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = reader(file)
+    try:
+        shape, fortran, dtype = reader(file)
+    except Exception as e:  # numpy lets through whatever its tokenizer and its parser raise
+        raise ValueError(f"its header is damaged: {str(e) or type(e).__name__}") from None
     if dtype.kind not in "fiu":
         raise ValueError(f"it holds {dtype}, not numbers")
     if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > size:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -11,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from golden_data import real_data
 
 from netspec import weights
 from netspec.cli import main
-from netspec.export import onnx_file, standalone
+from netspec.export import standalone
 from netspec.weights import mean
 
 NET = """
@@ -40,41 +37,6 @@ def small(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     weights.write(tmp_path / "small.caffemodel", netspec.load(tmp_path / "net.prototxt").to_model())
     return tmp_path
-
-
-def mnist() -> tuple[np.ndarray, np.ndarray]:
-    """The test images, 1 x 28 x 28 in 0..1 (times 1/256), and their digits."""
-    folder = real_data() / "mnist"
-    images = gzip.decompress((folder / "t10k-images-idx3-ubyte.gz").read_bytes())[16:]
-    labels = gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes())[8:]
-    pixels = np.frombuffer(images, np.uint8).reshape(-1, 1, 28, 28)
-    return pixels.astype(np.float32) / 256, np.frombuffer(labels, np.uint8)
-
-
-def lenet() -> str:
-    return str(real_data() / "models/lenet_v1_10000.caffemodel")
-
-
-def test_lenet_of_2014_in_onnx(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    assert main(["convert", lenet(), str(tmp_path / "lenet.onnx")]) == 0
-    images, labels = mnist()
-    scores = onnx_file.run(tmp_path / "lenet.onnx", [{"data": images}])[0]["prob"]
-    assert (scores.argmax(1) == labels).mean() == pytest.approx(0.9905)
-
-
-@pytest.mark.long
-def test_lenet_of_2014_in_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["convert", lenet(), str(tmp_path / "lenet.py")]) == 0
-    assert "computes what the net does" in capsys.readouterr().out
-    spec = importlib.util.spec_from_file_location("lenet", tmp_path / "lenet.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    images, labels = mnist()
-    with torch.inference_mode():
-        scores = module.load()(torch.from_numpy(images))
-    assert (scores.argmax(1).numpy() == labels).mean() == pytest.approx(0.9905)
 
 
 def test_source_runs_alone(small: Path) -> None:

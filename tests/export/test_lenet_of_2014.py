@@ -25,6 +25,7 @@ from netspec.solver import Solver
 SOLVER = Path(__file__).parents[2] / "solvers/lenet.prototxt"
 RIGHT = 9905
 SCALE = 0.00390625
+LONG = pytest.mark.long
 
 
 def model() -> Path:
@@ -70,7 +71,9 @@ def in_program(folder: Path) -> Callable[[np.ndarray], np.ndarray]:
     return lambda x: next(iter(program.run(folder / "lenet.pt2", [{"data": x}])[0].values()))
 
 
-@pytest.mark.parametrize("form", [in_netspec, in_onnx, in_source, pytest.param(in_program, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    "form", [in_netspec, in_onnx, pytest.param(in_source, marks=LONG), pytest.param(in_program, marks=LONG)]
+)
 def test_as_many_right_as_in_caffe(form: Callable, tmp_path: Path) -> None:
     classify = form(tmp_path)
     found = [classify(part * np.float32(SCALE)).argmax(1) for part in np.array_split(images(), 10)]
