@@ -44,7 +44,8 @@ class Verbs(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as e:
-            raise click.UsageError(e.message + suggestion(args[0], self.list_commands(ctx)), ctx) from None
+            near = suggestion(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"no verb '{args[0]}'{near}" if near else e.message, ctx) from None
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -65,7 +66,7 @@ def verb(**settings: Any) -> Callable[[Callable[..., Any]], click.Command]:
 
         run.__doc__ = function.__doc__
         run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-        quiet = click.option("-q", "--quiet", is_flag=True, help="Print results and errors only.")
+        quiet = click.option("-q", "--quiet", is_flag=True, help="Print results, warnings and errors only.")
         loud = click.option("-v", "--verbose", is_flag=True, help="Print details.")
         return click.command(context_settings={"help_option_names": ["-h", "--help"]}, **settings)(quiet(loud(run)))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from netspec.errors import SpecError
+from netspec.errors import Loc, SpecError
 
 
 def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,7 +25,13 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 
 device = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-precision = click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+precision = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="bf16: what can bear it is computed in bfloat16.",
+)
 shape = click.option("--shape", multiple=True, metavar="BLOB=NxCxHxW", help="Shape of an input blob; repeatable.")
 
 
@@ -67,6 +74,22 @@ def read_shapes(values: Iterable[str]) -> dict[str, tuple[int, ...]]:
         except ValueError:
             raise click.BadParameter(f"'{value}' is not of the form data=1x3x500x500", param_hint="--shape") from None
     return out
+
+
+def make_folder(path: Path | None) -> None:
+    """The folder and those around it, where one is given."""
+    try:
+        if path is not None:
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise SpecError(f"cannot make the folder: {e.strerror}", Loc(str(path))) from None
+
+
+def check_target(path: Path | None) -> None:
+    """Refuses a file that cannot be written, while there is no work to lose."""
+    if path is not None and not os.access(path.parent, os.W_OK | os.X_OK):
+        reason = "not allowed to" if path.parent.is_dir() else f"no folder '{path.parent}'"
+        raise SpecError(f"cannot write: {reason}", Loc(str(path)))
 
 
 def read_files(values: Iterable[str]) -> list[str]:

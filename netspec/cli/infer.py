@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 @click.argument("net")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @opt.weights
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/infer"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("out/infer"), show_default=True, help="Folder for pictures."
+)
 @click.option("--mean", metavar="B,G,R", help="Mean subtracted from the pixels; default ImageNet's.")
-@click.option("--top-k", type=int, default=5, show_default=True, help="Classes to print, for classifiers.")
+@click.option(
+    "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to print, for classifiers."
+)
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @opt.device
 @opt.precision
@@ -54,33 +59,66 @@ def command(
     if missing := [str(p) for p in images if not p.is_file()]:
         raise SpecError("no such picture", Loc(missing[0]))
     files = opt.read_weights(weights)
+    check_inputs(net)
     numbers = read_mean(mean) if mean else ILSVRC_MEAN
-    names = labels.read_text(encoding="utf-8").splitlines() if labels else None
+    names = read_names(labels) if labels else []
     failed = 0
     with joined(opt.read_device(device)) as place:
         ranks = Ranks(place)
         run = runner(freeze(load(net, files).to(place), precision))
         finish = Segments(run, out, names, images) if run.segments else Classes(names, top_k)
-        for done in infer(run, images[ranks.rank :: ranks.world], finish, numbers):
-            failed += isinstance(done, SpecError)
+        mine = images[ranks.rank :: ranks.world]
+        for path, done in zip(mine, infer(run, mine, finish, numbers), strict=True):
+            if isinstance(done, SpecError):
+                failed, done = failed + 1, done.at(Loc(str(path)))
             click.echo(str(done), err=isinstance(done, SpecError))
     return 1 if failed else 0
+
+
+def check_inputs(net: str) -> None:
+    """Refuses a net that reads its own data, before the data are looked for."""
+    from netspec.pipeline import load_graph
+
+    if not load_graph(net, "TEST").inputs:
+        raise SpecError("the net takes no input; `netspec deploy` makes one that does from a training net", Loc(net))
+
+
+def read_names(path: Path) -> list[str]:
+    """The lines of a text file."""
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise SpecError(f"cannot read: {getattr(e, 'strerror', None) or 'not UTF-8 text'}", Loc(str(path))) from None
+
+
+def check_targets(images: Sequence[Path], out: Path) -> None:
+    """Refuses two pictures whose results would have one name, and a result in place of a picture."""
+    taken = {path.resolve(): path for path in images}
+    for path in images:
+        for target in targets(path, out):
+            other = taken.setdefault(target.resolve(), path)
+            if other != path or target.resolve() == path.resolve():
+                raise SpecError(f"'{target}' would be written over what '{other}' is or gives", Loc(str(path)))
+
+
+def targets(path: Path, out: Path) -> tuple[Path, Path]:
+    """Where the label map and the overlay of a picture go."""
+    return out / f"{path.stem}.png", out / f"{path.stem}_overlay.png"
+
+
+def name_of(names: Sequence[str], k: int) -> str:
+    """A class's name, or its number where the list of names is shorter."""
+    return names[k] if k < len(names) else f"class {k}"
 
 
 class Segments:
     """Writes label PNG and overlay of one picture; the shares of its classes in words."""
 
-    def __init__(self, run: Runner, out: Path, names: list[str] | None, images: tuple[Path, ...]) -> None:
+    def __init__(self, run: Runner, out: Path, names: Sequence[str], images: Sequence[Path]) -> None:
         from netspec.segmentation.palette import class_names
 
-        seen: dict[str, Path] = {}
-        for path in images:
-            if (other := seen.setdefault(path.stem, path)) is not path:
-                raise SpecError(f"{path} and {other} would both be written to {out / path.stem}.png")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise SpecError(f"cannot write: {e.strerror or e}", Loc(str(out))) from None
+        opt.make_folder(out)
+        check_targets(images, out)
         self.out = out
         self.names = names or list(class_names(run.net.blob_shapes[run.net.blob(run.output)][1]))
 
@@ -91,7 +129,7 @@ class Segments:
         from netspec.segmentation.overlay import overlay
         from netspec.segmentation.palette import to_palette_png
 
-        file, shown = self.out / f"{path.stem}.png", self.out / f"{path.stem}_overlay.png"
+        file, shown = targets(path, self.out)
         try:
             to_palette_png(label, file)
             write(shown, lambda f: overlay(image, label, self.names).save(f, "PNG"))
@@ -99,27 +137,21 @@ class Segments:
             raise SpecError(f"cannot write: {e.strerror or e}", Loc(str(file))) from None
         counts = np.bincount(label.ravel())
         best = sorted(((n, k) for k, n in enumerate(counts.tolist()) if n), reverse=True)[:6]
-        shares = ", ".join(f"{self.name(k)} {n / label.size:.0%}" for n, k in best)
+        shares = ", ".join(f"{name_of(self.names, k)} {n / label.size:.0%}" for n, k in best)
         return f"{path}: {shares}\n  {file}, {shown}"
-
-    def name(self, k: int) -> str:
-        return self.names[k] if k < len(self.names) else f"class {k}"
 
 
 class Classes:
     """The best classes of one picture, in words."""
 
-    def __init__(self, names: list[str] | None, top_k: int) -> None:
-        self.names, self.top_k = names or [], top_k
+    def __init__(self, names: Sequence[str], top_k: int) -> None:
+        self.names, self.top_k = names, top_k
 
     def __call__(self, path: Path, image: np.ndarray, scores: np.ndarray) -> str:
         from netspec.segmentation.infer import top_classes
 
-        rows = [f"  {value:8.4f}  {self.name(k)}" for k, value in top_classes(scores, self.top_k)]
+        rows = [f"  {value:8.4f}  {name_of(self.names, k)}" for k, value in top_classes(scores, self.top_k)]
         return "\n".join([str(path), *rows])
-
-    def name(self, k: int) -> str:
-        return self.names[k] if k < len(self.names) else f"class {k}"
 
 
 def read_mean(text: str) -> Mean:

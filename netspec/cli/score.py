@@ -51,6 +51,8 @@ def command(
     from netspec.solver.scoring import Scorer
 
     files = opt.read_weights(weights)
+    opt.make_folder(save)
+    opt.check_target(json_file)
     with joined(opt.read_device(device)) as place:
         opt.quieten_other_ranks()
         ranks = Ranks(place)
@@ -100,8 +102,6 @@ def run_batches(model: Net, scorer: Scorer, ranks: Ranks, batches: int, save: Pa
 
     from netspec.segmentation.palette import to_palette_png
 
-    if save:
-        save.mkdir(parents=True, exist_ok=True)
     console = Console(stderr=True)
     with torch.inference_mode():
         shown = console.is_terminal and ranks.writes
@@ -112,11 +112,12 @@ def run_batches(model: Net, scorer: Scorer, ranks: Ranks, batches: int, save: Pa
             values = model.run(scorer.blobs, {})
             scorer.see(values)
             if save:
-                best = values[scorer.pairs[0].score].argmax(1)[0].cpu().numpy()
-                to_palette_png(best, save / f"{item_name(model, number)}.png")
+                best = values[scorer.pairs[0].score].argmax(1).cpu().numpy()
+                for name, label in zip(item_names(model, number, len(best)), best, strict=True):
+                    to_palette_png(label, save / f"{name}.png")
 
 
-def item_name(model: Net, number: int) -> str:
-    """The id of the item just run, else its number."""
-    ids = [getattr(layer.source(), "id", None) for _, layer in model.data_layers()]
-    return next((i for i in ids if i), f"{number:06d}")
+def item_names(model: Net, number: int, size: int) -> list[str]:
+    """The id of the item just run, which the published data layers know, as a file's name; else the items' numbers."""
+    ids = [i for _, layer in model.data_layers() if (i := getattr(layer.source(), "id", None))]
+    return [ids[0].replace("/", "_")] if ids else [f"{number * size + i:06d}" for i in range(size)]

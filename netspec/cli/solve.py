@@ -11,7 +11,6 @@ import click
 
 from netspec.cli import _options as opt
 from netspec.cli import verb
-from netspec.errors import SpecError
 
 if TYPE_CHECKING:
     from netspec.solver.solver import Solver
@@ -26,7 +25,11 @@ if TYPE_CHECKING:
 @opt.device
 @opt.precision
 @click.option("--seed", type=click.IntRange(0), help="The same seed gives the same run, bit for bit, on one machine.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for snapshots, log.jsonl, report.html, pictures.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for snapshots, log.jsonl, report.html and pictures; by default that of snapshot_prefix.",
+)
 @click.option("--set", "overrides", multiple=True, metavar="FIELD=VALUE", help="Override a solver field; repeatable.")
 @click.option("--score-every", type=click.IntRange(1), default=None, help="Iterations between segmentation scores.")
 @click.option("--keep", type=click.IntRange(1), help="How many snapshots stay; all unless given.")
@@ -66,7 +69,7 @@ def command(
     from netspec.solver.solver import Solver
 
     console = Console(stderr=True)
-    make_folder(out)
+    opt.make_folder(out)
     with joined(opt.read_device(device)) as place, caffe_log(console):
         opt.quieten_other_ranks()
         run = Solver(
@@ -84,11 +87,23 @@ def command(
         )
         if resume:
             run.restore(resume)
-        with events(run, tensorboard), report(run, out, iterations), bar(console, run, iterations, run.ranks.writes):
+        folder = out or log_beside_snapshots(run)
+        with events(run, tensorboard), report(run, folder, iterations), bar(console, run, iterations, run.ranks.writes):
             finished = run.solve(signals=True, iterations=iterations)
         if run.ranks.writes:
-            summary(run, out)
+            summary(run, folder)
     return 0 if finished else 130
+
+
+def log_beside_snapshots(run: Solver) -> Path:
+    """Where no --out says otherwise, log.jsonl and all else go to the folder that snapshot_prefix names."""
+    from netspec.solver.log import JsonLog
+
+    folder = run.snapshots.folder
+    if run.ranks.writes:
+        run.snapshots.check_folder()
+        run.on_record.append(JsonLog(folder).write)
+    return folder
 
 
 @contextmanager
@@ -108,9 +123,9 @@ def events(run: Solver, folder: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def report(run: Solver, out: Path | None, iterations: int | None) -> Iterator[None]:
+def report(run: Solver, out: Path, iterations: int | None) -> Iterator[None]:
     """report.html in the output folder, kept up to date while the run goes on."""
-    if out is None or not run.ranks.writes:
+    if not run.ranks.writes:
         yield
         return
     from netspec.report.live import Report
@@ -120,15 +135,6 @@ def report(run: Solver, out: Path | None, iterations: int | None) -> Iterator[No
         yield
     finally:
         page.finish()
-
-
-def make_folder(out: Path | None) -> None:
-    if out is None:
-        return
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise SpecError(f"cannot make the folder {out}: {e.strerror}") from None
 
 
 def sample_overrides(solver: str, sample: bool) -> list[str]:
@@ -142,7 +148,7 @@ def sample_overrides(solver: str, sample: bool) -> list[str]:
     return [f"test_iter={COUNTS['val']}"] if tests == 1 else []
 
 
-def summary(run: Solver, out: Path | None) -> None:
+def summary(run: Solver, out: Path) -> None:
     """The last scores, and where pictures and snapshots are."""
     from rich.console import Console
 
@@ -154,10 +160,9 @@ def summary(run: Solver, out: Path | None) -> None:
             console.print(f"iteration {record['iteration']}, test net {number}: {_scores.line(record)}")
             if len(run.tests) == 1:
                 _scores.table(console, record)
-    if out is not None:
-        for path in pictures(run, out):
-            console.print(f"pictures: {path}")
-        console.print(f"log and snapshots: {out}")
+    for path in pictures(run, out):
+        console.print(f"pictures: {path}")
+    console.print(f"log and snapshots: {out}")
 
 
 def pictures(run: Solver, out: Path, images: int = 6) -> list[Path]:

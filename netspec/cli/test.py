@@ -55,6 +55,7 @@ def command(
     from netspec.solver.precision import Precision
 
     files = opt.read_weights(weights)
+    opt.check_target(json_file)
     with joined(opt.read_device(device)) as place, caffe_log(Console(stderr=True)):
         opt.quieten_other_ranks()
         ranks = Ranks(place)

@@ -22,8 +22,10 @@ COLUMNS = ("forward ms", "backward ms", "MACs", "GMAC/s forward")
 @verb()
 @click.argument("net")
 @opt.shape
-@click.option("--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", show_default=True)
-@click.option("--iterations", type=click.IntRange(1), default=10, show_default=True)
+@click.option(
+    "--phase", type=click.Choice(["TRAIN", "TEST"]), default="TRAIN", show_default=True, help="The net's phase."
+)
+@click.option("--iterations", type=click.IntRange(1), default=10, show_default=True, help="Passes to time.")
 @opt.precision
 @opt.device
 @opt.data

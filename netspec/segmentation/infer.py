@@ -58,6 +58,8 @@ def runner(net: Net) -> Runner:
     if not outputs:
         raise SpecError("the net has no output")
     output = (maps or outputs)[0]
+    if maps and net.blob_shapes[output][1] > 256:
+        raise SpecError(f"{net.blob_shapes[output][1]} classes are more than the 256 values of a label image")
     needed = net.course((output,)).read
     if others := [b.name for b in net.graph.inputs if b in needed and b != images[0]]:
         raise SpecError(

@@ -46,6 +46,10 @@ class Snapshots:
     end: str = ""
     keep: int = 0
 
+    @property
+    def folder(self) -> Path:
+        return Path(self.prefix).parent
+
     def model(self, iteration: int) -> str:
         return f"{self.prefix}_iter_{iteration}.caffemodel{self.end}"
 
@@ -68,7 +72,7 @@ class Snapshots:
 
     def iterations(self) -> list[int]:
         """Iterations of the complete snapshots, newest first."""
-        folder, name = Path(self.prefix).parent, re.escape(Path(self.prefix).name)
+        folder, name = self.folder, re.escape(Path(self.prefix).name)
         pattern = re.compile(rf"{name}_iter_(\d+)\.solverstate{re.escape(self.end)}")
         found = [m for f in (folder.iterdir() if folder.is_dir() else ()) if (m := pattern.fullmatch(f.name))]
         return sorted((k for m in found if Path(self.model(k := int(m.group(1)))).is_file()), reverse=True)
@@ -85,7 +89,7 @@ class Snapshots:
 
     def check_folder(self) -> None:
         """Makes the folder, and sees that files can be written there; SpecError where not."""
-        folder = Path(self.prefix).parent
+        folder = self.folder
         probe = folder / f".{Path(self.prefix).name}.{os.getpid()}.probe"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +100,7 @@ class Snapshots:
 
     def clean(self) -> None:
         """Deletes temporary files that a killed run left; for the holder of the lock."""
-        for left in Path(self.prefix).parent.glob(f".{glob_text(Path(self.prefix).name)}_*.tmp*"):
+        for left in self.folder.glob(f".{glob_text(Path(self.prefix).name)}_*.tmp*"):
             left.unlink(missing_ok=True)
 
 

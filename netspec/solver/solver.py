@@ -23,6 +23,7 @@ from netspec.ir.graph import Blob, Graph
 from netspec.layers.base import Context
 from netspec.net import Net
 from netspec.passes.insert_splits import insert_splits
+from netspec.pipeline import copy_weights
 from netspec.solver import advice, policies, settings, snapshot, testing
 from netspec.solver.debug import Debug
 from netspec.solver.interpolation import fill_upsampling
@@ -154,12 +155,9 @@ class Solver:
     def _load(self, files: Sequence[Path], interp: bool) -> None:
         """Weights into the training net and, for layers of their own, into the test nets."""
         for file in files:
-            model = stored.read(file)
             say("solver.cpp:72", f"Finetuning from {file}")
-            for line in self.net.copy_from(model).summary():
+            for line in copy_weights(file, self.net, *self.test_nets).summary():
                 logger.info("%s: %s", file, line)
-            for net in self.test_nets:
-                net.copy_from(model)
         if interp:
             fill_upsampling(self.net)
         self.ranks.same([p.data for p in self.net.parameters()])

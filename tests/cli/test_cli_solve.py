@@ -102,6 +102,17 @@ def test_a_run_and_what_it_writes(tmp_path, capfd):
     assert recorded.tests[0][0].weights == {"loss": 1.0}
 
 
+def test_without_out_all_goes_where_the_prefix_says(tmp_path, capfd):
+    prefix = tmp_path / "new" / "snap"
+    assert main(["solve", write(tmp_path), "--set", f"snapshot_prefix={prefix}", "--iterations", "2"]) == 0
+    assert f"log and snapshots: {prefix.parent}" in capfd.readouterr().out
+    names = sorted(f.name for f in prefix.parent.iterdir())
+    assert names == ["log.jsonl", "report.html", "snap_2.netspec", "snap_iter_2.caffemodel", "snap_iter_2.solverstate"]
+    assert [r.iteration for r in logs.read(prefix.parent).train] == [0, 1]
+    assert main(["solve", write(tmp_path), "--set", f"snapshot_prefix={tmp_path / 'net.prototxt' / 'snap'}"]) == 1
+    assert "error: snapshots cannot be written to folder" in capfd.readouterr().err
+
+
 def test_resume_latest_and_overrides(tmp_path, capfd):
     path = write(tmp_path)
     out = ["--out", str(tmp_path / "out")]
