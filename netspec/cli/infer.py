@@ -117,8 +117,8 @@ class Segments:
     def __init__(self, run: Runner, out: Path, names: Sequence[str], images: Sequence[Path]) -> None:
         from netspec.segmentation.palette import class_names
 
-        opt.make_folder(out)
         check_targets(images, out)
+        opt.make_folder(out)
         self.out = out
         self.names = names or list(class_names(run.net.blob_shapes[run.net.blob(run.output)][1]))
 

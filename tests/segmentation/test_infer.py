@@ -104,7 +104,7 @@ def test_a_picture_that_the_net_refuses(small: Path, capsys: pytest.CaptureFixtu
 def test_two_pictures_of_one_name(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (20, 20)).save(small / "p0.jpg")
     assert run(small, small / "p0.png", small / "p0.jpg") == 1
-    assert "would both be written to" in capsys.readouterr().err
+    assert "would be written over" in capsys.readouterr().err
     assert not (small / "out").exists()
 
 
