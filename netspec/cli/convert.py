@@ -87,6 +87,8 @@ def convert_weights(source: str, target: str, net: str | None, verify: bool, opt
             if verify and (wrong := differing(model, weights.read(named))):
                 raise SpecError(f"what was written does not read back the same: {', '.join(wrong)}", Loc(target))
             os.replace(named, temporary)
+        except SpecError as e:  # it would name the temporary file
+            raise SpecError(e.message, Loc(target)) from None
         finally:
             named.unlink(missing_ok=True)
     blobs = [b for layer in model.blobs().values() for b in layer if b is not None]

@@ -152,6 +152,12 @@ def test_faults(
     assert message in capsys.readouterr().err
 
 
+def test_a_folder_that_is_not_there(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = small / "nowhere" / "x.safetensors"
+    assert main(["convert", str(small / "small.caffemodel"), str(target)]) == 1
+    assert capsys.readouterr().err == f"{target}: error: cannot write: No such file or directory\n"
+
+
 def test_without_onnx(small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(["convert", str(small / "small.caffemodel"), str(small / "net.onnx")]) == 1
