@@ -11,11 +11,12 @@ import click
 from netspec.cli import _options as opt
 from netspec.cli import verb
 from netspec.errors import Loc, SpecError
+from netspec.ir.words import counted
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from netspec.segmentation.infer import Mean, Runner
+    from netspec.segmentation.infer import Runner
 
 
 @verb()
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=click.Path(path_type=Path), default=Path("out/infer"), show_default=True, help="Folder for pictures."
 )
-@click.option("--mean", metavar="B,G,R", help="Mean subtracted from the pixels; default ImageNet's.")
+@click.option("--mean", metavar="B,G,R", help="Mean subtracted; default ImageNet's. One number for grey, default 0.")
 @click.option(
     "--top-k", type=click.IntRange(1), default=5, show_default=True, help="Classes to print, for classifiers."
 )
@@ -46,13 +47,14 @@ def command(
     """Run a net on pictures of any size.
 
     A segmentation net writes a label PNG (palette of PASCAL VOC) and an overlay per picture into --out;
-    a classifier prints its best classes. Under torchrun the processes share the pictures.
+    a classifier prints its best classes. A net of one channel gets the picture in grey. Under torchrun the
+    processes share the pictures.
 
     Example: netspec infer prototxt/voc-fcn8s/deploy.prototxt --weights fcn8s-heavy-pascal.caffemodel street.jpg
     """
     from netspec.frozen import freeze
     from netspec.pipeline import load
-    from netspec.segmentation.infer import ILSVRC_MEAN, infer, runner
+    from netspec.segmentation.infer import infer, runner
     from netspec.solver.parallel import Ranks, joined
 
     images = tuple(dict.fromkeys(images))
@@ -60,12 +62,14 @@ def command(
         raise SpecError("no such picture", Loc(missing[0]))
     files = opt.read_weights(weights)
     check_inputs(net)
-    numbers = read_mean(mean) if mean else ILSVRC_MEAN
+    numbers = read_mean(mean, (1, 3)) if mean else None
     names = read_names(labels) if labels else []
     failed = 0
     with joined(opt.read_device(device)) as place:
         ranks = Ranks(place)
         run = runner(freeze(load(net, files).to(place), precision))
+        if numbers and len(numbers) != run.channels:
+            raise SpecError(f"--mean {mean} does not fit the {counted(run.channels, 'channel')} of input '{run.input}'")
         finish = Segments(run, out, names, images) if run.segments else Classes(names, top_k)
         mine = images[ranks.rank :: ranks.world]
         for path, done in zip(mine, infer(run, mine, finish, numbers), strict=True):
@@ -154,10 +158,13 @@ class Classes:
         return "\n".join([str(path), *rows])
 
 
-def read_mean(text: str) -> Mean:
-    """`104,117,123` -> three numbers."""
+def read_mean(text: str, counts: Sequence[int] = (3,)) -> tuple[float, ...]:
+    """`104,117,123` -> three numbers; as many as `counts` allows."""
     try:
-        blue, green, red = (float(v) for v in text.split(","))
+        numbers = tuple(float(v) for v in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"'{text}' is not three numbers B,G,R", param_hint="--mean") from None
-    return (blue, green, red)
+        numbers = ()
+    if len(numbers) not in counts:
+        wanted = "three numbers B,G,R" + " or one" * (1 in counts)
+        raise click.BadParameter(f"'{text}' is not {wanted}", param_hint="--mean")
+    return numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,12 @@ def rgb(path: Path) -> np.ndarray:
     return reading(path, read)
 
 
-def blob(pixels: np.ndarray, mean: Mean) -> np.ndarray:
+def blob(pixels: np.ndarray, mean: Sequence[float]) -> np.ndarray:
     """H x W x C minus mean (one per channel) as 1 x C x H x W float32."""
     return np.ascontiguousarray((pixels.astype(np.float32) - np.asarray(mean, np.float32)).transpose(2, 0, 1)[None])
 
 
-def bgr_blob(pixels: np.ndarray, mean: Mean) -> np.ndarray:
+def bgr_blob(pixels: np.ndarray, mean: Sequence[float]) -> np.ndarray:
     """RGB H x W x 3 as BGR minus mean (in B, G, R), 1 x 3 x H x W float32."""
     return blob(pixels[:, :, ::-1], mean)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from netspec.data.dataset import reading
-from netspec.data.pixels import bgr_blob, rgb
+from netspec.data.pixels import bgr_blob, blob, rgb
 from netspec.errors import SpecError
 from netspec.ir.graph import Blob
 from netspec.net import Net
@@ -31,7 +31,8 @@ Done = TypeVar("Done")
 
 @dataclass(frozen=True)
 class Runner:
-    """A net with one image input and one output; `size` is the fixed height and width a classifier wants.
+    """A net with one image input, of three channels or one, and one output; `size` is the fixed height and width a
+    classifier wants.
 
     `batches`: what it makes of a picture does not depend on others in the batch.
     """
@@ -43,13 +44,23 @@ class Runner:
     batches: bool
 
     @property
+    def channels(self) -> int:
+        """3 for B, G, R, 1 for grey."""
+        return self.net.blob_shapes[self.net.blob(self.input)][1]
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """What is subtracted unless the caller says otherwise; no mean of grey pictures is published."""
+        return ILSVRC_MEAN if self.channels == 3 else (0.0,)
+
+    @property
     def segments(self) -> bool:
         """Whether the output is a map of class scores."""
         return self.size is None
 
 
 def runner(net: Net) -> Runner:
-    """Finds the image input (the first with three or four axes) and the class scores of a net."""
+    """Finds the image input (the first of four axes) and the class scores of a net."""
     images = [b for b in net.graph.inputs if len(net.blob_shapes[b]) == 4]
     if not images:
         raise SpecError("the net has no image input of four axes; `netspec deploy` makes one from a training net")
@@ -65,7 +76,9 @@ def runner(net: Net) -> Runner:
         raise SpecError(
             f"the net needs more than pictures: {', '.join(others)}; `netspec deploy` makes one that does not"
         )
-    height, width = net.blob_shapes[images[0]][2:]
+    channels, height, width = net.blob_shapes[images[0]][1:]
+    if channels not in (1, 3):
+        raise SpecError(f"the input '{images[0]}' takes {channels} channels; a picture has 3, or 1 in grey")
     batches = separate(net, images[0], output)
     return Runner(net, images[0].name, output.name, None if maps else (height, width), batches)
 
@@ -81,11 +94,13 @@ def separate(net: Net, image: Blob, output: Blob) -> bool:
     return bool(rows[0]) and rows[1] == (2 * rows[0][0], *rows[0][1:])
 
 
-def prepare(run: Runner, image: np.ndarray, mean: Mean) -> np.ndarray:
-    """An RGB picture as the net's input, 1 x 3 x H x W: at its own size, or resized for a classifier."""
+def prepare(run: Runner, image: np.ndarray, mean: Sequence[float]) -> np.ndarray:
+    """An RGB picture as the net's input, 1 x channels x H x W: at its own size, or resized for a classifier."""
     if run.size is not None:
         height, width = run.size
         image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+    if run.channels == 1:
+        return blob(np.asarray(Image.fromarray(image).convert("L"))[:, :, None], mean)
     return bgr_blob(image, mean)
 
 
@@ -100,7 +115,10 @@ def results(run: Runner, data: np.ndarray) -> list[np.ndarray]:
 
 
 def infer(
-    run: Runner, paths: Iterable[Path], finish: Callable[[Path, np.ndarray, np.ndarray], Done], mean: Mean = ILSVRC_MEAN
+    run: Runner,
+    paths: Iterable[Path],
+    finish: Callable[[Path, np.ndarray, np.ndarray], Done],
+    mean: Sequence[float] | None = None,
 ) -> Iterator[Done | SpecError]:
     """`finish(path, RGB picture, result)` of every picture file, in order, or the error it ended with.
 
@@ -109,7 +127,7 @@ def infer(
 
     def load(path: Path) -> tuple[np.ndarray, np.ndarray]:
         image = rgb(path)
-        return image, prepare(run, image, mean)
+        return image, prepare(run, image, mean or run.mean)
 
     most = TOGETHER.get(run.net.device.type, TOGETHER["cpu"])
     work = Work(pixels, load, lambda data: results(run, data), finish)

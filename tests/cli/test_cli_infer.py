@@ -85,6 +85,20 @@ def test_best_classes_of_a_classifier(folder, capfd):
     assert not Path("out").exists()
 
 
+def test_a_net_of_one_channel_sees_grey(folder, capfd):
+    net = """layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 1 dim: 8 dim: 9 } } }
+      layer { name: "up" type: "Power" bottom: "data" top: "up" power_param { scale: -1 } }
+      layer { name: "map" type: "Concat" bottom: "up" bottom: "data" top: "map" }"""
+    (folder / "grey.prototxt").write_text(net)
+    with Image.open("a/x.png") as image:
+        grey = np.asarray(image.convert("L"))
+    assert main(["infer", "grey.prototxt", "--weights", "w.caffemodel", "a/x.png", "--mean", "100"]) == 0
+    with Image.open("out/infer/x.png") as label:
+        np.testing.assert_array_equal(np.asarray(label), grey > 100)
+    assert main(["infer", "grey.prototxt", "--weights", "w.caffemodel", "a/x.png", "--mean", "1,2,3"]) == 1
+    assert "--mean 1,2,3 does not fit the 1 channel of input 'data'" in capfd.readouterr().err
+
+
 def test_layers_without_weights_are_told(folder, caplog):
     assert main(["infer", "other.prototxt", "--weights", "w.caffemodel", "a/x.png"]) == 0
     assert "no weights for 1 layer: what the fillers gave stays (new)" in caplog.text
