@@ -140,6 +140,8 @@ def route_data(route: Route) -> dict[str, Any]:
             out[key] = value
     if route.backward:
         out["back"] = 1
+    if route.left and route.shape:
+        out["left"] = 1
     return out
 
 

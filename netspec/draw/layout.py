@@ -23,6 +23,8 @@ PAD_X, PAD_Y, LEAST = 12, 7, 84
 HEADER, INSET = 26, 14
 GAP_X, GAP, LABELLED, MOST_GAP = 22, 24, 34, 60
 PORT, EDGE = 16.0, 14.0
+# How far sideways a wire goes that would cross a text beside its start.
+BENT = 2.0
 
 
 @dataclass
@@ -39,7 +41,10 @@ class Node:
 
 @dataclass
 class Route:
-    """A wire's way: from node to node at x of its ends, through points (rank, x) between."""
+    """A wire's way: from node to node at x of its ends, through points (rank, x) between.
+
+    Its shape stands to the right of its start, or (`left`) to the left.
+    """
 
     source: int
     target: int
@@ -50,6 +55,12 @@ class Route:
     shape: str = ""
     status: str = ""
     backward: bool = False
+    left: bool = False
+
+    def label(self) -> tuple[float, float]:
+        """From where to where its shape goes, seen from its start; nothing without a shape."""
+        room = 8 + width(self.shape, LABEL) if self.shape else 0.0
+        return (-room, 0.0) if self.left else (0.0, room)
 
 
 @dataclass
@@ -168,7 +179,7 @@ def fit(plan: Plan, symmetric: bool) -> None:
     """Moves a plan to the right of 0 and measures it; a symmetric one has its entry at its middle."""
     spans = [(x - n.width / 2, x + n.width / 2) for x, n in zip(plan.x, plan.nodes, strict=True)]
     spans += [(x - EDGE / 2, x + EDGE / 2) for route in plan.routes for _, x in route.points]
-    spans += [(r.start, r.start + 8 + width(r.shape, LABEL)) for r in plan.routes if r.shape]
+    spans += [(r.start + low, r.start + high) for r in plan.routes for low, high in (r.label(),)]
     left, right = min((a for a, _ in spans), default=0.0), max((b for _, b in spans), default=0.0)
     if symmetric:
         half = max(plan.x[0] - left, right - plan.x[0])
@@ -223,12 +234,18 @@ def apart(plan: Plan, n: int, wanted: Sequence[float], room: float) -> list[floa
 
 
 def labels(plan: Plan) -> None:
-    """Only one wire of a value bears its shape."""
+    """Only one wire of a value bears its shape, at the side that the value's wires leave free."""
+    ways: dict[tuple[int, str], list[float]] = defaultdict(list)
+    for route in plan.routes:
+        following = route.points[0][1] if route.points else route.end
+        ways[(route.source, route.blob)].append(following - route.start)
     seen: set[tuple[int, str]] = set()
     for route in plan.routes:
-        if (route.source, route.blob) in seen or route.backward:
+        value = (route.source, route.blob)
+        if value in seen or route.backward:
             route.shape = ""
-        seen.add((route.source, route.blob))
+        route.left = max(ways[value]) > BENT and min(ways[value]) >= -BENT
+        seen.add(value)
 
 
 def gaps(plan: Plan) -> list[float]:

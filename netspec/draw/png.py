@@ -18,16 +18,18 @@ from netspec.draw.theme import LIGHT
 MOST = 60e6
 FINE = 3
 ARROW_TEXT = "→"
+# The part of a text that stands before its x.
+BEFORE = {"start": 0.0, "middle": 0.5, "end": 1.0}
 LETTERS = {*map(chr, range(32, 127)), "…", "·"}
 WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
 
 
 def png(scene: Scene, path: Path, theme: Theme = LIGHT, scale: float = 2.0, palette: bool = False) -> None:
-    """Writes the picture, `scale` pixels for one of the scene; with `palette` in 256 colours, which is smaller."""
+    """Writes the picture, `scale` pixels for one of the scene; with `palette` in 256 colours, slower and smaller."""
     image = paint(scene, theme, scale)
     if palette:
         image = image.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    image.save(path, format="PNG", optimize=True)
+    image.save(path, format="PNG", optimize=palette)
 
 
 def paint(scene: Scene, theme: Theme = LIGHT, scale: float = 2.0) -> Image.Image:
@@ -74,21 +76,16 @@ def way(draw: ImageDraw.ImageDraw, shape: Way, theme: Theme, scale: float) -> No
 
 
 def dashed(draw: ImageDraw.ImageDraw, points: list[tuple[float, float]], colour: str, wide: int, scale: float) -> None:
-    """A line of dashes of 5 with gaps of 3."""
-    along = 0.0
+    """A line of dashes of 5 with gaps of 3, which go on around corners."""
+    dash, period, along = 5 * scale, 8 * scale, 0.0
     for (ax, ay), (bx, by) in zip(points, points[1:], strict=False):
         length = ((bx - ax) ** 2 + (by - ay) ** 2) ** 0.5
-        at = 0.0
-        while at < length:
-            place = along % (8 * scale)
-            on = place < 5 * scale
-            step = min((5 if on else 8) * scale - place, length - at) or length
-            if on:
-                a, b = at / length, (at + step) / length
-                draw.line(
-                    (ax + (bx - ax) * a, ay + (by - ay) * a, ax + (bx - ax) * b, ay + (by - ay) * b), colour, wide
-                )
-            at, along = at + step, along + step
+        for k in range(int(along // period), int((along + length) // period) + 1):
+            start, end = max(k * period - along, 0.0), min(k * period + dash - along, length)
+            if start < end:
+                (x0, y0), (x1, y1) = ((ax + (bx - ax) * t / length, ay + (by - ay) * t / length) for t in (start, end))
+                draw.line((x0, y0, x1, y1), colour, wide)
+        along += length
 
 
 def flattened(steps: tuple[Step, ...]) -> list[tuple[float, float]]:
@@ -115,9 +112,7 @@ def head(draw: ImageDraw.ImageDraw, shape: Head, theme: Theme, scale: float) -> 
 def words(draw: ImageDraw.ImageDraw, shape: Text, theme: Theme, scale: float) -> None:
     size, y = shape.size * scale, shape.y * scale
     pieces = [(piece, style) for run, style in shape.runs for piece in re.split(f"({ARROW_TEXT})", run) if piece]
-    x = shape.x * scale
-    if shape.anchor == "middle":
-        x -= sum(length(piece, size) for piece, _ in pieces) / 2
+    x = shape.x * scale - BEFORE[shape.anchor] * sum(length(piece, size) for piece, _ in pieces)
     for piece, style in pieces:
         colour = theme[STYLES[style]][1]
         if piece == ARROW_TEXT:

@@ -14,7 +14,7 @@ from netspec.draw.layout import HEADER, PAD_Y, Node, Plan, Route
 from netspec.draw.picture import Block, Box, Line, Picture, text
 from netspec.draw.theme import HEADING, LABEL, LINE, SMALL, STATUSES, TITLE, WORDS, width
 
-MARGIN, BETWEEN, LANE, TURN = 28.0, 44.0, 9.0, 7.0
+MARGIN, BETWEEN, LANE, TURN = 28.0, 44.0, 11.0, 7.0
 ARROW, RADIUS, SHEET = 6.0, 6.0, 4.0
 # What a picture's width should be to its height, when it is cut, and from which height on it is.
 ASPECT, TALL = 1.7, 900.0
@@ -61,7 +61,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Text:
-    """Runs of text side by side; `anchor` is start or middle. `y` is the base line."""
+    """Runs of text side by side; `anchor` is start, middle or end. `y` is the base line."""
 
     x: float
     y: float
@@ -208,8 +208,8 @@ def extent(plan: Plan, ranks: range) -> tuple[float, float]:
     ]
     for route in plan.routes:
         spans += [(x, x) for r, x in route.points if r in ranks]
-        if route.shape and plan.rank[route.source] in ranks:
-            spans.append((route.start, route.start + 8 + width(route.shape, LABEL)))
+        if plan.rank[route.source] in ranks:
+            spans.append((route.start + route.label()[0], route.start + route.label()[1]))
     return min(a for a, _ in spans), max(b for _, b in spans)
 
 
@@ -236,9 +236,10 @@ def draw_plan(out: Scene, picture: Picture, plan: Plan, paper: _Paper) -> None:
     for route in plan.routes:
         if route.shape:
             x, y, _, high = where[route.source]
-            at = x + route.start - plan.x[route.source] + plan.nodes[route.source].width / 2 + 5
+            at = x + route.start - plan.x[route.source] + plan.nodes[route.source].width / 2 + (-5 if route.left else 5)
+            anchor = "end" if route.left else "start"
             sheet = SHEET if plan.nodes[route.source].block >= 0 and not plan.nodes[route.source].plan else 0
-            out.shapes.append(Text(at, y + high + sheet + 12, text((route.shape, "dim")), LABEL, halo=True))
+            out.shapes.append(Text(at, y + high + sheet + 12, text((route.shape, "dim")), LABEL, anchor, halo=True))
 
 
 Bounds = tuple[float, float, float, float]
@@ -304,10 +305,12 @@ def draw_route(
         x0, x1 = a + paper.shift[r], b + paper.shift[r + 1]
         y0 = begin if first else paper.top[r]
         y1 = end - (ARROW if arrow and last and not route.backward else 0) if last else paper.top[r + 1]
-        steps = piece((x0, y0, paper.bottom[r]), (x1, paper.top[r + 1], y1), paper.cuts.get(r + 1), route)
+        cut = paper.cuts.get(r + 1)
+        steps = piece((x0, y0, paper.bottom[r]), (x1, paper.top[r + 1], y1), cut, route)
         if steps not in seen:
             seen.add(steps)
             out.shapes.append(Way(steps, look, heavy, dashed))
+            out.shapes += lane_name(cut, route, x1) if cut else []
     if route.backward:
         out.shapes.append(Head(way[0][1] + paper.shift[way[0][0]], begin, look, up=True))
     elif arrow:
@@ -343,6 +346,17 @@ def over(x0: float, y0: float, x1: float, y1: float, cut: _Cut, lane: int) -> tu
         before, after = near((bx, by), (ax, ay)), near((bx, by), (cx, cy))
         steps += [("L", before), ("C", (*before, bx, by, *after))]
     return (*steps, ("L", (x1, y1)))
+
+
+def lane_name(cut: _Cut, route: Route, x: float) -> list[Rect | Text]:
+    """The value's name on its way above a column, where several pass and there is room before the turn down at x."""
+    lane, wide = cut.lanes[(route.source, route.blob)], width(route.blob, LABEL)
+    left, right = cut.gutter + LANE * lane + TURN, x - TURN - 6
+    if len(cut.lanes) < 2 or not route.blob or right - left < wide + 6:
+        return []
+    y = cut.top - LANE * (len(cut.lanes) - 1 - lane)
+    paper = Rect(right - wide - 3, y - LANE / 2, wide + 6, LANE - 1, "paper", 0)
+    return [paper, Text(right, y + 3, text((route.blob, "dim")), LABEL, "end")]
 
 
 def near(corner: tuple[float, float], to: tuple[float, float]) -> tuple[float, float]:

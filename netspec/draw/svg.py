@@ -48,15 +48,15 @@ def head(shape: Head, theme: Theme) -> str:
 
 
 def words(shape: Text, theme: Theme) -> str:
-    middle = ' text-anchor="middle"' if shape.anchor == "middle" else ""
+    anchor = "" if shape.anchor == "start" else f' text-anchor="{shape.anchor}"'
     bold = ' font-weight="600"' if shape.bold else ""
     halo = f' stroke="{theme["paper"][0]}" stroke-width="3" paint-order="stroke"' if shape.halo else ""
     head = f'<text x="{number(shape.x)}" y="{number(shape.y)}" font-size="{number(shape.size)}"'
     if len(shape.runs) == 1:
         run, style = shape.runs[0]
-        return f'{head} fill="{ink(style, theme)}"{middle}{bold}{halo}>{escape(run)}</text>'
+        return f'{head} fill="{ink(style, theme)}"{anchor}{bold}{halo}>{escape(run)}</text>'
     runs = "".join(f'<tspan fill="{ink(style, theme)}">{escape(run)}</tspan>' for run, style in shape.runs)
-    return f'{head} xml:space="preserve"{middle}{bold}{halo}>{runs}</text>'
+    return f'{head} xml:space="preserve"{anchor}{bold}{halo}>{runs}</text>'
 
 
 def ink(style: str, theme: Theme) -> str:

@@ -94,7 +94,7 @@
     }
     wires.push({ ends, parts });
     if (route.shape) {
-      const at = { x: dx + route.a + 5, y: begin + 12 + (isClosed(from) ? SHEET : 0), class: "shape", "font-size": sizes.label };
+      const at = { x: dx + route.a + (route.left ? -5 : 5), "text-anchor": route.left ? "end" : "start", y: begin + 12 + (isClosed(from) ? SHEET : 0), class: "shape", "font-size": sizes.label };
       layers.words.append(shape("text", at, route.shape));
     }
   }

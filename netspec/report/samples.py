@@ -10,7 +10,7 @@ import io
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -81,11 +81,10 @@ def url(image: Image.Image, form: str) -> str:
 
 
 def chosen(seen: list[Sample]) -> list[Sample]:
-    """The first two, then the best and the worst of the rest."""
-    rest = sorted((s for s in seen[2:] if not np.isnan(s.mean_iu)), key=lambda s: -s.mean_iu)
-    words = {**dict.fromkeys(range(len(seen[:2])), "first")}
-    out = [*seen[:2], *rest[:1], *rest[-1:]][: min(len(seen), 4)]
-    if rest:
-        words |= {rest[0].number: f"best of {len(seen)}", rest[-1].number: f"worst of {len(seen)}"}
-    unique = {s.number: s for s in out}
-    return [Sample(s.number, s.mean_iu, s.image, s.truth, s.prediction, words.get(n, "")) for n, s in unique.items()]
+    """The first two, and the best and the worst of all, each once."""
+    words: dict[int, list[str]] = {s.number: ["first"] for s in seen[:2]}
+    scored = sorted((s for s in seen if not np.isnan(s.mean_iu)), key=lambda s: -s.mean_iu)
+    for word, found in (("best", scored[:1]), ("worst", scored[-1:])):
+        for s in found if len(scored) > 1 else []:
+            words.setdefault(s.number, []).append(f"{word} of {len(seen)}")
+    return [replace(seen[n], word=", ".join(said)) for n, said in words.items()]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from nets_drawn import EVIL, difference, published, small
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from netspec.draw.dot import dot, quoted
 from netspec.draw.files import write
 from netspec.draw.html import html
+from netspec.draw.png import dashed
 from netspec.draw.scene import scene
 from netspec.draw.svg import svg
 from netspec.draw.theme import DARK
@@ -44,6 +46,16 @@ def test_png(tmp_path: Path, dark: bool) -> None:
         assert image.size == (round(2 * shapes.width), round(2 * shapes.height))
         assert (image.convert("L").getpixel((2, 2)) < 60) is dark  # type: ignore[operator]
         assert len(image.getcolors(1 << 20) or range(1 << 20)) > 50
+
+
+@pytest.mark.parametrize("scale", [1.2, 1.7, 3.6])
+def test_dashes_at_any_scale(scale: float) -> None:
+    """Five on and three off, counted along the way and on around a corner."""
+    image = Image.new("L", (round(44 * scale), round(24 * scale)))
+    dashed(ImageDraw.Draw(image), [(0, 0), (40 * scale, 0), (40 * scale, 20 * scale)], "white", 1, scale)
+    row = [bool(image.getpixel((x, 0))) for x in range(int(40 * scale))]
+    assert sum(a and not b for a, b in pairwise(row)) in (4, 5)
+    assert 0.6 < sum(row) / len(row) < 0.8 and image.getpixel((round(40 * scale), round(3 * scale)))
 
 
 def test_letters_the_font_lacks(tmp_path: Path) -> None:

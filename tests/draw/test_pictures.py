@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from ir.random_nets import edits, graph_of, nets
 from nets_drawn import EVIL, PROTOTXT, difference, published, small, titled
 
+from netspec.draw import layout
 from netspec.draw.change import draw_diff
 from netspec.draw.net import draw_net
 from netspec.draw.picture import Picture, plain
@@ -109,6 +110,21 @@ def test_a_tall_net_is_cut_into_columns() -> None:
     picture = published(FCN8)
     wide, tall = scene(picture), scene(picture, aspect=None)
     assert wide.height < tall.height / 2 and 1 < wide.width / wide.height < 2.5
+
+
+def test_values_that_pass_from_column_to_column_bear_their_names() -> None:
+    shapes = scene(difference("voc-fcn32s/train.prototxt", "voc-fcn8s/train.prototxt"), True)
+    words = [t.runs[0][0] for t in shapes.shapes if isinstance(t, Text) and t.anchor == "end"]
+    assert {"data", "label", "pool3", "score_fr"} <= set(words)
+
+
+def test_a_shape_stands_where_no_wire_crosses_it() -> None:
+    plan = layout.plan(published("googlenet/deploy.prototxt"))
+    inner = next(node.plan for node in plan.nodes if node.plan)
+    assert inner
+    sides = {r.left for r in inner.routes if r.shape and inner.x[r.target] > r.start + 40}
+    assert sides == {True}
+    assert {r.left for r in inner.routes if r.shape and inner.x[r.target] < r.start - 40} == {False}
 
 
 def test_repeated_blocks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from html import unescape
 from pathlib import Path
@@ -19,6 +20,7 @@ from netspec.report.chart import Axis, Series, thinned
 from netspec.report.live import Report, read_log
 from netspec.report.page import Run, page
 from netspec.report.recipe import published_of, settings
+from netspec.report.samples import Sample, chosen
 from netspec.solver import Solver
 from netspec.solver import settings as solver_settings
 
@@ -138,6 +140,12 @@ def test_a_page_that_cannot_be_written_stops_nothing(
     solver = trained(solver_file, out, True)
     assert solver.iter == 6
     assert caplog.text.count("training goes on without it") == 1
+
+
+def test_first_best_and_worst() -> None:
+    seen = [Sample(n, iu, "", "", "") for n, iu in enumerate([0.9, 0.2, 0.1, math.nan, 0.5])]
+    assert [(s.number, s.word) for s in chosen(seen)] == [(0, "first, best of 5"), (1, "first"), (2, "worst of 5")]
+    assert [(s.number, s.word) for s in chosen(seen[:1])] == [(0, "first")]
 
 
 def test_log_of_a_resumed_run(tmp_path: Path) -> None:
