@@ -6,7 +6,7 @@ top of the next column.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from netspec.draw import layout
@@ -225,6 +225,8 @@ def draw_plan(out: Scene, picture: Picture, plan: Plan, paper: _Paper) -> None:
     seen: set[tuple[Step, ...]] = set()
     for route in plan.routes:
         draw_route(out, plan, route, where, paper, seen)
+    for route in plan.routes:
+        out.shapes += lane_names(plan, route, paper)
     for i, node in enumerate(plan.nodes):
         if node.plan:
             x, y, _, _ = where[i]
@@ -310,7 +312,6 @@ def draw_route(
         if steps not in seen:
             seen.add(steps)
             out.shapes.append(Way(steps, look, heavy, dashed))
-            out.shapes += lane_name(cut, route, x1) if cut else []
     if route.backward:
         out.shapes.append(Head(way[0][1] + paper.shift[way[0][0]], begin, look, up=True))
     elif arrow:
@@ -348,15 +349,20 @@ def over(x0: float, y0: float, x1: float, y1: float, cut: _Cut, lane: int) -> tu
     return (*steps, ("L", (x1, y1)))
 
 
-def lane_name(cut: _Cut, route: Route, x: float) -> list[Rect | Text]:
-    """The value's name on its way above a column, where several pass and there is room before the turn down at x."""
-    lane, wide = cut.lanes[(route.source, route.blob)], width(route.blob, LABEL)
-    left, right = cut.gutter + LANE * lane + TURN, x - TURN - 6
-    if len(cut.lanes) < 2 or not route.blob or right - left < wide + 6:
-        return []
-    y = cut.top - LANE * (len(cut.lanes) - 1 - lane)
-    paper = Rect(right - wide - 3, y - LANE / 2, wide + 6, LANE - 1, "paper", 0)
-    return [paper, Text(right, y + 3, text((route.blob, "dim")), LABEL, "end")]
+def lane_names(plan: Plan, route: Route, paper: _Paper) -> Iterator[Rect | Text]:
+    """The value's name on its way above a column, where several pass and there is room before the turn down."""
+    way = [(plan.rank[route.source], route.start), *route.points, (plan.rank[route.target], route.end)]
+    wide = width(route.blob, LABEL)
+    for (r, _), (_, x) in zip(way, way[1:], strict=False):
+        cut = paper.cuts.get(r + 1)
+        if cut is None or len(cut.lanes) < 2 or not route.blob:
+            continue
+        lane = cut.lanes[(route.source, route.blob)]
+        left, right = cut.gutter + LANE * lane + TURN, x + paper.shift[r + 1] - TURN - 6
+        if right - left >= wide + 6:
+            y = cut.top - LANE * (len(cut.lanes) - 1 - lane)
+            yield Rect(right - wide - 3, y - LANE / 2, wide + 6, LANE - 1, "paper", 0)
+            yield Text(right, y + 3, text((route.blob, "dim")), LABEL, "end")
 
 
 def near(corner: tuple[float, float], to: tuple[float, float]) -> tuple[float, float]:

@@ -228,7 +228,9 @@ td { overflow-wrap: anywhere; }
 .bar rect { fill: var(--s0); }
 .images td { padding: 6px 10px 6px 0; }
 .images img { display: block; width: 100%; max-width: 300px; border-radius: 4px; }
+.recipe td:first-child { white-space: nowrap; }
 .recipe tr.differs { background: var(--changed); }
 .net { background: #fff; border: 1px solid var(--block-line); border-radius: 8px; padding: 4px; overflow: auto; }
 .net svg { display: block; max-width: 100%; height: auto; margin: 0 auto; }
+@media (max-width: 700px) { .net svg { max-width: 220vw; } }
 """
