@@ -27,7 +27,7 @@ from netspec.passes.loss_weights import loss_weights
 from netspec.passes.needs_backward import needs_backward
 from netspec.passes.parameters import Parameter, parameters
 from netspec.passes.scale_fusion import scale_fusion
-from netspec.recording import Recorder, signature
+from netspec.recording import Recorder
 from netspec.step import LayerBlobs, Step
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.report import LoadReport, fits, match
@@ -149,10 +149,9 @@ class Net(nn.Module):
             named = dict(zip(names, tensors, strict=False))
             return self.run(wanted, named, dict(zip(blobs, tensors[len(names) :], strict=True)))
 
-        recorded = None
-        if not any(x.requires_grad or not x.is_cuda for x in given):
-            recorded = recorder.find((wanted, tuple(names), signature(given)), run, given)
-        return run(given) if recorded is None else {b: v.clone() for b, v in recorded(given).items()}
+        if any(x.requires_grad for x in given):
+            return run(given)
+        return recorder.run((wanted, tuple(names)), run, given)
 
     def draw(self) -> dict[Blob, Tensor]:
         """The next tops of all data layers, on the net's device."""
@@ -176,12 +175,10 @@ class Net(nn.Module):
                 step.check(tuple(shapes[b] for b in step.spec.bottoms))
         return shapes
 
-    def loss(
-        self, inputs: Mapping[str, Tensor], blobs: Sequence[Blob] = (), drawn: Mapping[Blob, Tensor] | None = None
-    ) -> tuple[Loss, dict[Blob, Tensor]]:
+    def loss(self, inputs: Mapping[str, Tensor], blobs: Sequence[Blob] = ()) -> tuple[Loss, dict[Blob, Tensor]]:
         """The loss of one pass, and the outputs (and whatever blobs are named besides)."""
         wanted = tuple(dict.fromkeys((*self.graph.outputs, *self.losses, *blobs)))
-        values = self.run(wanted, inputs, drawn)
+        values = self.run(wanted, inputs)
         total = torch.zeros((), device=self.device)
         back, gradients = [], []
         for blob, weight in self.losses.items():

@@ -30,7 +30,6 @@ from netspec.solver.interpolation import fill_upsampling
 from netspec.solver.log import JsonLog, logger, output_lines, say
 from netspec.solver.parallel import Ranks
 from netspec.solver.precision import Precision
-from netspec.solver.replay import Replay
 from netspec.solver.rules import Learned, Update
 from netspec.solver.scoring import Scorer
 from netspec.solver.signals import Signals
@@ -110,8 +109,6 @@ class Solver:
         self._debug, *self._test_debugs = [
             Debug(net) if self.param.debug_info else None for net in (self.net, *self.test_nets)
         ]
-        records = Replay.fits(self.net) and not (self._debug or observe)
-        self._replay = Replay(self.net, self.precision, self.param.iter_size > 1) if records else None
         self._advice = advice.Advice(self.document, self.net)
         self._born = time.monotonic()
 
@@ -260,19 +257,13 @@ class Solver:
 
     def _forward_backward(self) -> float:
         """Adds up the gradients of iter_size passes; the mean loss over them and all ranks."""
-        self._clear()
+        for p in self.net.parameters():
+            p.grad = None
         loss = sum(self._forward() for _ in range(self.param.iter_size)) / self.param.iter_size
         sums = self.ranks.sums([loss, self.signals.stop, self.signals.snapshot])
         self._stop, self._asked = sums[1] > 0, sums[2] > 0
         self.signals.snapshot = False
         return sums[0] / self.ranks.world
-
-    def _clear(self) -> None:
-        """No gradients, before the first pass of an iteration."""
-        for p in self.net.parameters():
-            p.grad = None
-        if self._replay:
-            self._replay.begin()
 
     def _forward(self, backward: bool = True) -> float:
         """One pass; the loss. Gradients add to the parameters'."""
@@ -283,10 +274,6 @@ class Solver:
     def _net_pass(self, backward: bool) -> tuple[float, dict[Blob, Tensor]]:
         """One pass of the net as it is: the loss, outputs and whatever is wanted besides."""
         inputs = {name: value.to(self.device) for name, value in self.feed().items()} if self.feed else {}
-        if self._replay and backward:
-            done = self._replay.run(inputs)
-            self.values = done.values
-            return float(done.loss)
         debug = self._debug if backward and self._displays() else None
         with self.precision():
             loss, values = self.net.loss(inputs, self._wanted(debug))
