@@ -4,7 +4,8 @@
    the plain ones let go, so that memory does not grow; channels lie innermost in all feature maps.
    A weight of more than 128 MiB stays plain in fp32: reordering it would once take more memory than any pass does.
 2. A ReLU in place behind such a convolution is computed with it.
-3. With bf16, convolutions multiply in bfloat16 and add up in float32; upsampling and what follows is float32 again.
+3. With bf16, convolutions multiply in bfloat16 and add up in float32; layers with other weights, upsampling and what
+   follows are float32 again.
 4. On a GPU, channels are put innermost and, with bf16, weights become bfloat16; passes are recorded as CUDA graphs
    (switched off by no_pass "cuda_graphs").
 
@@ -37,6 +38,7 @@ def freeze(net: Net, precision: str = "fp32") -> Net:
     for number, step in enumerate(net.steps):
         if packs(step):
             freeze_step(net, number, step, DTYPES[precision], packing)
+        step.widens = precision == "bf16" and step.packed is None and step.blobs is not None
     if net.device.type == "cuda" and recordable(net.bound) and "cuda_graphs" not in net.context.no_pass:
         net.recorder = Recorder(lambda: [halo.held() for halo in net.halos.values()])
     return net

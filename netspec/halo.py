@@ -107,7 +107,7 @@ def constants(steps: Sequence[Step], x: Tensor) -> list[Tensor]:
         window = step.layer.sliding()
         params = step.params()
         if window is None:
-            c = step.layer.forward([c.clone()], params)[0]
+            c = step.forward([c.clone()])[0]
         else:
             c = step.layer.slide(c.expand(-1, -1, *window.extent()), params, (0, 0))
         out.append(c)
@@ -126,7 +126,7 @@ def template(steps: Sequence[Step], first: Tensor, size: tuple[int, int], wanted
 
 
 def run_layer(step: Step, x: Tensor) -> Tensor:
-    return step.layer.forward([x], step.params())[0]
+    return step.forward([x])[0]
 
 
 def planes(steps: Sequence[Step], x: Tensor, consts: Sequence[Tensor], found: Plan) -> Iterator[Tensor]:

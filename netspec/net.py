@@ -29,6 +29,7 @@ from netspec.passes.parameters import Parameter, parameters
 from netspec.passes.scale_fusion import scale_fusion
 from netspec.recording import Recorder
 from netspec.step import LayerBlobs, Step
+from netspec.weights.mapped import pieces
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.report import LoadReport, fits, match
 
@@ -233,7 +234,7 @@ class Net(nn.Module):
 
     def _run_scaled(self, norm: Step, scale: Step, values: Mapping[Blob, Tensor]) -> dict[Blob, Tensor]:
         """The top of a Scale from the bottom of its BatchNorm, which takes the factor and the bias as its own."""
-        x = values[norm.spec.bottoms[0]]
+        x = norm.widened(values[norm.spec.bottoms[0]])
         for step in (norm, scale):
             step.check((tuple(x.shape),))
         flow = x if norm.gradient[0] or not x.requires_grad else x.detach()
@@ -302,7 +303,7 @@ class Net(nn.Module):
             for name, values in report.loaded.items():
                 for blob, value in zip(by_name[name].params(), values, strict=True):
                     if value is not None:
-                        blob.copy_(torch.from_numpy(np.array(value, dtype=np.float32)))
+                        put(blob, value)
         return report
 
     def to_model(self, diffs: bool = False) -> Model:
@@ -341,6 +342,17 @@ def first_values(spec: LayerSpec, entry: Parameter) -> Tensor:
     if not fits(blob.shape, entry.blob.shape):
         raise LayerError(f"blob {list(blob.shape)} does not fit '{entry.blob.name}' {list(value.shape)}", field="blobs")
     return value.copy_(torch.from_numpy(blob.reshape(entry.blob.shape)))
+
+
+def put(blob: Tensor, value: np.ndarray) -> None:
+    """Copies values piece by piece: what lies in a mapped file takes no memory besides the blob."""
+    whole = blob.contiguous()
+    flat, at = whole.view(-1), 0
+    for piece in pieces(value):
+        flat[at : at + piece.size].copy_(torch.from_numpy(np.array(piece)))
+        at += piece.size
+    if whole is not blob:
+        blob.copy_(whole)
 
 
 def stored(tensor: Tensor | None, shape: Shape) -> np.ndarray | None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from netspec.errors import LayerError
@@ -39,6 +40,8 @@ class Step:
     checked: set[tuple[Shape, ...]] = field(default_factory=set)
     packed: list[Any] | None = None
     """In a frozen net, what stands for the parameter blobs."""
+    widens: bool = False
+    """In a net frozen to bf16, whether the parameter blobs are float32 still, and so the bottoms have to be."""
 
     def params(self) -> list[Tensor]:
         """The blobs as this layer sees them."""
@@ -74,4 +77,12 @@ class Step:
         self.check(tuple(tuple(b.shape) for b in bottoms))
         flow = [b if g or not b.requires_grad else b.detach() for b, g in zip(bottoms, self.gradient, strict=True)]
         with blame(self.spec):
-            return self.layer.forward(flow, self.params())
+            return self.forward(flow)
+
+    def forward(self, bottoms: Sequence[Tensor]) -> list[Tensor]:
+        """What the layer makes of bottoms that are known to fit."""
+        return self.layer.forward([self.widened(b) for b in bottoms], self.params())
+
+    def widened(self, bottom: Tensor) -> Tensor:
+        """The bottom in the number type of the blobs."""
+        return bottom.float() if self.widens and bottom.dtype == torch.bfloat16 else bottom

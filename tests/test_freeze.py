@@ -15,6 +15,7 @@ from netspec.layers.deconvolution import bilinear_diagonal, interpolate
 from netspec.layers.window import Window
 from netspec.net import Net
 
+PROTOTXT = Path(__file__).parents[1] / "prototxt"
 SLIM = Path(__file__).parent / "golden/nets/slim/voc-fcn8s/net.prototxt"
 
 
@@ -51,6 +52,31 @@ def test_bf16_is_near_fp32_and_scores_in_float32() -> None:
         want = net(data=x, blobs=["score"])["score"]
         got = freeze(net, "bf16")(data=x, blobs=["score"])["score"]
     assert got.dtype == torch.float32
+    assert (got - want).abs().max() <= 0.05 * want.abs().max()
+
+
+@pytest.mark.parametrize(("name", "shape"), [("lenet", (2, 1, 28, 28)), ("resnet50", (1, 3, 224, 224))])
+def test_bf16_goes_together_with_layers_whose_weights_stay_float32(name: str, shape: tuple[int, ...]) -> None:
+    net = netspec.load(PROTOTXT / name / "deploy.prototxt", shapes={"data": shape})
+    for p in net.parameters():
+        torch.nn.init.kaiming_normal_(p.data) if p.ndim > 1 else p.data.abs_().add_(0.1)
+    blob = net.graph.layers[-1].bottoms[0].name
+    x = torch.randn(shape)
+    with torch.inference_mode():
+        want = net(data=x, blobs=[blob])[blob]
+        got = freeze(net, "bf16")(data=x, blobs=[blob])[blob]
+    assert got.dtype == torch.float32
+    assert (got - want).norm() <= 0.05 * want.norm()
+
+
+def test_bf16_with_a_learned_upsampling() -> None:
+    net, x = slim((1, 3, 60, 70)), torch.randn(1, 3, 60, 70) * 60
+    for name, p in net.named_parameters():
+        if name.startswith("up"):
+            torch.nn.init.kaiming_normal_(p.data)
+    with torch.inference_mode():
+        want = net(data=x, blobs=["score"])["score"]
+        got = freeze(net, "bf16")(data=x, blobs=["score"])["score"]
     assert (got - want).abs().max() <= 0.05 * want.abs().max()
 
 
