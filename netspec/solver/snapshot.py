@@ -60,12 +60,16 @@ class Snapshots:
         return f"{self.prefix}_{iteration}.netspec"
 
     def write(self, model: Model, state: State, extra: Mapping[str, Any], net: Any = None) -> str:
-        """Writes one snapshot and deletes those beyond `keep`; returns the state's path."""
+        """Writes one snapshot and deletes those beyond `keep`; returns the state's path. What fails leaves nothing."""
         path = Path(self.state(state.iter))
         path.unlink(missing_ok=True)
-        stored.write(self.model(state.iter), model, net)
-        write_extra(self.extra(state.iter), extra)
-        solverstate.write(path, state)
+        try:
+            stored.write(self.model(state.iter), model, net)
+            write_extra(self.extra(state.iter), extra)
+            solverstate.write(path, state)
+        except Exception:
+            self.delete(state.iter)
+            raise
         for old in self.iterations()[self.keep :] if self.keep else []:
             self.delete(old)
         return str(path)
