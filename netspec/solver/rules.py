@@ -85,6 +85,11 @@ class Rule:
         raise NotImplementedError
 
 
+def divisor(scale: float, like: Tensors) -> Tensor | None:
+    """What fused kernels divide gradients by, to scale them; None for 1, which saves writing them."""
+    return None if scale == 1 else torch.tensor(1 / scale, device=like[0].device)
+
+
 class SGD(Rule):
     """Momentum with the rate inside the velocity."""
 
@@ -111,7 +116,7 @@ class SGD(Rule):
             nesterov=self.nesterov,
             maximize=False,
             is_first_step=False,
-            grad_scale=None if damped else torch.tensor(1 / factor, device=weights[0].device),
+            grad_scale=None if damped else divisor(factor, weights),
         )
 
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
@@ -154,7 +159,7 @@ class AdaGrad(Rule):
             weight_decay=move.decay,
             eps=self.delta,
             maximize=False,
-            grad_scale=torch.tensor(1 / move.scale),
+            grad_scale=divisor(move.scale, w),
         )
 
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:
@@ -202,7 +207,7 @@ def average_squares(w: Tensors, g: Tensors, h: Tensors, keep: float, move: Move,
         eps=delta,
         amsgrad=False,
         maximize=False,
-        grad_scale=torch.tensor(1 / move.scale),
+        grad_scale=divisor(move.scale, w),
     )
 
 
@@ -264,7 +269,7 @@ class Adam(Rule):
             eps=self.delta / sqrt(1 - self.momentum2**t),
             amsgrad=False,
             maximize=False,
-            grad_scale=torch.tensor(1 / move.scale, device=weights[0].device),
+            grad_scale=divisor(move.scale, weights),
         )
 
     def formula(self, w: Tensors, g: Tensors, h: list[Tensors], move: Move) -> None:

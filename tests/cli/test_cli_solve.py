@@ -160,16 +160,16 @@ def test_signals_through_the_command(tmp_path):
     run.send_signal(signal.SIGHUP)
     wait_for(tmp_path, "Snapshotting solver state")
     for _ in range(100):
-        if list(out.glob("*.solverstate")):
+        if list(out.glob("snap*.solverstate")):
             break
         time.sleep(0.05)
-    first = max(int(f.stem.split("_")[-1]) for f in out.glob("*.solverstate"))
+    first = max(int(f.stem.split("_")[-1]) for f in out.glob("snap*.solverstate"))
     for sent in (signal.SIGINT, signal.SIGTERM):
         run.send_signal(sent)
         assert run.wait(60) == 130
         assert "Optimization stopped early." in (tmp_path / "err.txt").read_text()
         assert "Traceback" not in (tmp_path / "err.txt").read_text()
-        last = max(int(f.stem.split("_")[-1]) for f in out.glob("*.solverstate"))
+        last = max(int(f.stem.split("_")[-1]) for f in out.glob("snap*.solverstate"))
         assert last > first
         first = last
         run = child(tmp_path, "solve", path, "--out", str(out), "--resume", "latest")
@@ -269,7 +269,7 @@ def test_two_processes_train_stop_and_lose_a_peer(tmp_path):
     text = (tmp_path / "err.txt").read_text()
     assert text.count("Solving tiny") == 1
     assert text.count("Optimization stopped early.") == 1
-    (first,) = out.glob("*.solverstate")
+    (first,) = out.glob("snap*.solverstate")
     start = int(first.stem.split("_")[-1])
     run = child(tmp_path, "solve", path, "--out", str(out), "--resume", "latest", processes=2)
     wait_for(tmp_path, f"Iteration {start + 3} (")
