@@ -9,7 +9,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -21,20 +20,37 @@ from netspec import weights
 from netspec.errors import SpecError
 from netspec.solver import Solver
 from netspec.solver import snapshot as snapshots
-from netspec.weights import solverstate
 
 TESTED = {"test_iter": 2, "test_interval": 3, "average_loss": 4}
-CHILD = """
-import logging, sys
+KILLER = """
+import os, random, signal, sys, time
 sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 from solver_nets import Solver
-s = Solver({solver!r})
-if s.snapshots.newest():
-    s.restore("latest")
-print("started", s.iter, flush=True)
-s.solve(signals=True)
+from netspec import weights
+from netspec.solver import snapshot
+from netspec.weights import solverstate
+
+snapshots, draw = Solver({path!r}).snapshots, random.Random({seed})
+newest = lambda: max(snapshots.iterations(), default=0)
+for _ in range({kills}):
+    before, child = newest(), os.fork()
+    if not child:
+        s = Solver({path!r})
+        if before:
+            s.restore("latest")
+        s.solve(signals=True)
+        os._exit(0)
+    while newest() <= before:
+        time.sleep(0.001)
+    time.sleep(draw.uniform(0, 0.05))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    for k in snapshots.iterations()[:3]:  # the newest are whole
+        assert solverstate.read(snapshots.state(k)).iter == k
+        assert snapshot.read_extra(snapshot.Path(snapshots.extra(k)))["iteration"] == k
+        weights.read(snapshots.model(k))
 """
 
 
@@ -207,47 +223,30 @@ def test_two_runs_under_one_prefix(tmp_path):
     assert not lock.exists()
 
 
-def child(path: str, **kwargs) -> subprocess.Popen:
-    code = CHILD.format(tests=str(Path(__file__).parent), solver=path)
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=env, **kwargs)
-
-
 def killed_run(folder: Path, kills: int, seed: int) -> None:
-    """Kills a run that snapshots at every iteration, again and again; its end must be the undisturbed one's."""
-    length = 60 * kills
-    path = write(folder, snapshot=1, max_iter=length)
-    draw = random.Random(seed)
-    for _ in range(kills):
-        run = child(path)
-        assert run.stdout is not None
-        run.stdout.readline()
-        time.sleep(draw.uniform(0, 0.25))
-        run.kill()
-        run.communicate()
-        iterations = Solver(path).snapshots.iterations()
-        for k in iterations[:3]:  # the newest are whole
-            state = solverstate.read(folder / f"snap_iter_{k}.solverstate")
-            assert state.iter == k
-            assert snapshots.read_extra(folder / f"snap_{k}.netspec")["iteration"] == k
-            weights.read(folder / f"snap_iter_{k}.caffemodel")
-    s = Solver(path)
-    if iterations:
-        s.restore("latest")
-    end = min(s.iter + 3, length)
-    s.step(end - s.iter)
+    """Kills a run that snapshots at every iteration at random moments, each after a snapshot of its own.
+
+    None loses a snapshot, and what goes on from the last one is the run that nobody disturbed.
+    """
+    path = write(folder, snapshot=1, max_iter=10**6)
+    code = KILLER.format(tests=str(Path(__file__).parent), path=path, kills=kills, seed=seed)
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    s = Solver(path, overrides={"snapshot": 0})
+    s.restore("latest")
+    assert s.iter >= kills
+    s.step(3)
     undisturbed = Solver(path, overrides={"snapshot": 0})
-    undisturbed.step(end)
+    undisturbed.step(s.iter)
     same(everything(s), everything(undisturbed))
 
 
-def test_killed_twice(tmp_path):
-    killed_run(tmp_path, 2, 1)
+def test_killed_thrice(tmp_path):
+    killed_run(tmp_path, 3, 1)
 
 
 @pytest.mark.long
-def test_killed_fifty_times(tmp_path):
-    killed_run(tmp_path, 50, 2)
+def test_killed_sixty_times(tmp_path):
+    killed_run(tmp_path, 60, 2)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
