@@ -22,8 +22,21 @@ _WHERE = {
     "Context": "netspec.layers",
     "extend_schema": "netspec.schema",
     "freeze": "netspec.frozen",
+    "engine": "netspec.export.engines",
 }
-__all__ = ["Context", "Layer", "Net", "Solver", "SpecError", "diff", "extend_schema", "freeze", "load", "load_graph"]
+__all__ = [
+    "Context",
+    "Layer",
+    "Net",
+    "Solver",
+    "SpecError",
+    "diff",
+    "engine",
+    "extend_schema",
+    "freeze",
+    "load",
+    "load_graph",
+]
 
 
 def __getattr__(name: str) -> Any:

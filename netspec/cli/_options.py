@@ -6,11 +6,14 @@ import logging
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netspec.errors import Loc, SpecError
+
+if TYPE_CHECKING:
+    from netspec.net import Net
 
 
 def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
@@ -31,6 +34,13 @@ precision = click.option(
     default="fp32",
     show_default=True,
     help="bf16: what can bear it is computed in bfloat16.",
+)
+backend = click.option(
+    "--backend",
+    type=click.Choice(["torch", "onnxruntime", "openvino"]),
+    default="torch",
+    show_default=True,
+    help="What runs the layers.",
 )
 shape = click.option("--shape", multiple=True, metavar="BLOB=NxCxHxW", help="Shape of an input blob; repeatable.")
 
@@ -115,6 +125,14 @@ def read_device(name: str) -> str:
     if found.type == "cuda" and not torch.cuda.is_available():
         raise SpecError(f"device '{name}' is not there: this PyTorch build or machine has no CUDA")
     return name
+
+
+def for_inference(net: Net, backend: str, precision: str) -> Net:
+    """The net as a back end runs it, without gradients."""
+    from netspec.export.engines import engine
+    from netspec.frozen import freeze
+
+    return freeze(net, precision) if backend == "torch" else engine(net, backend, precision)
 
 
 def quieten_other_ranks() -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--labels", type=click.Path(path_type=Path), help="Names of the classes, one a line.")
 @opt.device
 @opt.precision
+@opt.backend
 def command(
     net: str,
     images: tuple[Path, ...],
@@ -43,6 +44,7 @@ def command(
     labels: Path | None,
     device: str,
     precision: str,
+    backend: str,
 ) -> int:
     """Run a net on pictures of any size.
 
@@ -52,7 +54,6 @@ def command(
 
     Example: netspec infer prototxt/voc-fcn8s/deploy.prototxt --weights fcn8s-heavy-pascal.caffemodel street.jpg
     """
-    from netspec.frozen import freeze
     from netspec.pipeline import load
     from netspec.segmentation.infer import infer, runner
     from netspec.solver.parallel import Ranks, joined
@@ -67,7 +68,7 @@ def command(
     failed = 0
     with joined(opt.read_device(device)) as place:
         ranks = Ranks(place)
-        run = runner(freeze(load(net, files).to(place), precision))
+        run = runner(opt.for_inference(load(net, files).to(place), backend, precision))
         if numbers and len(numbers) != run.channels:
             raise SpecError(f"--mean {mean} does not fit the {counted(run.channels, 'channel')} of input '{run.input}'")
         finish = Segments(run, out, names, images) if run.segments else Classes(names, top_k)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @opt.data
 @opt.device
 @opt.precision
+@opt.backend
 def command(
     net: str,
     weights: tuple[str, ...],
@@ -37,6 +38,7 @@ def command(
     sample: bool,
     device: str,
     precision: str,
+    backend: str,
 ) -> None:
     """Score a net on its own data: pixel acc., mean acc., mean IU, f.w. IU, IU of every class.
 
@@ -47,7 +49,6 @@ def command(
     from netspec.layers import Context
     from netspec.pipeline import load
     from netspec.solver.parallel import Ranks, joined
-    from netspec.solver.precision import Precision
     from netspec.solver.scoring import Scorer
 
     files = opt.read_weights(weights)
@@ -61,8 +62,8 @@ def command(
         scorer = Scorer.of(model)
         if scorer is None:
             raise SpecError(f"{net} has nothing to score: no SoftmaxWithLoss over an image")
-        with Precision(precision, place)():
-            run_batches(model, scorer, ranks, iterations or split_length(model), save)
+        model = opt.for_inference(model, backend, precision)
+        run_batches(model, scorer, ranks, iterations or split_length(model), save)
         results = scorer.scores(ranks)
         if ranks.writes:
             report(results, json_file)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @opt.data
 @opt.device
 @opt.precision
+@opt.backend
 def command(
     net: str,
     weights: tuple[str, ...],
@@ -37,6 +38,7 @@ def command(
     sample: bool,
     device: str,
     precision: str,
+    backend: str,
 ) -> None:
     """Run a net in phase TEST and give the mean of every output blob, as `caffe test` does.
 
@@ -60,9 +62,12 @@ def command(
         opt.quieten_other_ranks()
         ranks = Ranks(place)
         context = Context(folder=Path(net).parent, data_root=data_root, sample=sample, **ranks.context())
-        kind = Precision(precision, place)
         model = load(net, files, level=level, stages=stages, context=context).to(place)
-        kind.prepare(model)
+        kind = Precision(precision if backend == "torch" else "fp32", place)
+        if backend == "torch":
+            kind.prepare(model)
+        else:
+            model = opt.for_inference(model, backend, precision)
         say("caffe.cpp:281", f"Running for {iterations} iterations.")
         loss, outputs = testing.run(model, iterations, ranks, kind, each=tell_batch)
         if ranks.writes:

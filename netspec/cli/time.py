@@ -27,6 +27,7 @@ COLUMNS = ("forward ms", "backward ms", "MACs", "GMAC/s forward")
 )
 @click.option("--iterations", type=click.IntRange(1), default=10, show_default=True, help="Passes to time.")
 @opt.precision
+@opt.backend
 @opt.device
 @opt.data
 def command(
@@ -35,6 +36,7 @@ def command(
     phase: str,
     iterations: int,
     precision: str,
+    backend: str,
     device: str,
     data_root: Path | None,
     sample: bool,
@@ -42,7 +44,8 @@ def command(
     """Time every layer of a net, forward and backward, and the net as a whole.
 
     Medians over --iterations on random inputs; with --data-root or --sample the net reads its data instead. Layers are
-    timed one by one, the net as it really runs: that is less than the sum where passes leave work out.
+    timed one by one, the net as it really runs: that is less than the sum where passes leave work out. With another
+    --backend than torch, the net as a whole alone, forward.
 
     Example: netspec time prototxt/voc-fcn8s/deploy.prototxt --shape data=1x3x375x500 --phase TEST
     """
@@ -56,6 +59,8 @@ def command(
     for note in notes:
         click.echo(f"note: {note}", err=True)
     model = model.to(opt.read_device(device))
+    if backend != "torch":
+        return print_forward(opt.for_inference(model, backend, precision), backend, iterations)
     with torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16"):
         print_times(time_net(model, random_inputs(model), iterations))
 
@@ -91,6 +96,18 @@ def print_times(times: NetTime) -> None:
     net = f"forward {times.forward:.2f} ms, backward {backward}, {number(macs)} MACs"
     speed = f"{rate(macs, times.forward)} GMAC/s forward, peak memory {times.peak:.0f} MiB"
     page(table, text(""), text(("net: ", "bold"), f"{net}, {speed}"))
+
+
+def print_forward(net: Net, backend: str, iterations: int) -> None:
+    """The net as a whole, run by a back end."""
+    import torch
+
+    from netspec.timing import median_ms, peak_mib, random_inputs, time_forward
+
+    inputs = random_inputs(net)
+    with torch.inference_mode():
+        forward = median_ms([time_forward(net, inputs) for _ in range(iterations + 1)])
+    click.echo(f"net: forward {forward:.2f} ms on {backend}, peak memory {peak_mib(net):.0f} MiB")
 
 
 def rate(macs: int, ms: float) -> str:

@@ -27,12 +27,12 @@ SMALL = 1 << 16
 GRAPH, INITIALIZER, RAW_DATA = 7, 5, 9
 
 
-def needs(name: str) -> Any:
-    """A module of the `onnx` extra, or an error that says how to get it."""
+def needs(name: str, extra: str = "onnx") -> Any:
+    """A module of an extra, or an error that says how to get it."""
     try:
         return import_module(name)
     except ImportError:
-        raise SpecError(f"this needs the package {name}: pip install 'netspec[onnx]'") from None
+        raise SpecError(f"this needs the package {name}: pip install 'netspec[{extra}]'") from None
 
 
 def write(plan: Plan, path: Path, picture: Picture | None = None) -> list[Path]:
@@ -178,11 +178,12 @@ def info(plan: Plan, name: str, blob: Blob, picture: tuple[Any, ...] | None) -> 
     return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, dims)
 
 
-def session(path: Path) -> Any:
-    """An onnxruntime session on one thread per core of the CPU."""
+def session(path: Path, threads: int = 0) -> Any:
+    """An onnxruntime session on so many threads of the CPU; 0 is one per core."""
     runtime = needs("onnxruntime")
     options = runtime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

@@ -97,12 +97,13 @@ def ready(graph: Graph, model: Model, shapes: Mapping[str, Shape] | None = None,
     return net.requires_grad_(False)
 
 
-def make_plan(net: Net, fixed_size: bool = False, name: str = "") -> Plan:
-    """The plan of a net; `name` is for one that has none.
+def make_plan(net: Net, fixed_size: bool = False, name: str = "", outputs: tuple[Blob, ...] = ()) -> Plan:
+    """The plan of a net; `name` is for one that has none, `outputs` are others than the net's own.
 
     Errors: all layers that cannot be written, at once; a net without inputs or outputs.
     """
-    inputs, outputs = net.graph.inputs, tuple(b for b in net.graph.outputs if b not in net.graph.inputs)
+    inputs = net.graph.inputs
+    outputs = outputs or tuple(b for b in net.graph.outputs if b not in inputs)
     if not inputs or not outputs:
         raise SpecError("the net has no inputs or no outputs", Loc(net.graph.file))
     probes, trials = try_sizes(net, fixed_size)

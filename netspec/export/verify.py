@@ -49,8 +49,10 @@ class Trial:
     outputs: Arrays
 
 
-def make_trials(net: Net, plan: Plan, picture: Picture | None = None, seed: int = 0) -> list[Trial]:
-    """Random inputs in three of the plan's shapes, with what the net makes of them.
+def make_trials(
+    net: Net, plan: Plan, picture: Picture | None = None, seed: int = 0, count: int = TRIALS
+) -> list[Trial]:
+    """Random inputs in `count` of the plan's shapes, with what the net makes of them.
 
     A net may refuse a size only when it runs (a mask from a pooling of another size): another one is taken then.
     """
@@ -62,7 +64,7 @@ def make_trials(net: Net, plan: Plan, picture: Picture | None = None, seed: int 
         except SpecError:
             if shapes is plan.trials[-1] and not trials:
                 raise
-        if len(trials) == TRIALS:
+        if len(trials) == count:
             break
     return trials
 
