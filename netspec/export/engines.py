@@ -80,16 +80,18 @@ class EngineNet(Net):
         self.known: set[tuple[Shape, ...]] = set()
         self._part(needed(self, self.course(self.graph.outputs)))
 
-    def run(self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor]) -> dict[Blob, Tensor]:
-        """The wanted values, and those of the losses and measures on the way."""
+    def run(
+        self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor], drawn: Mapping[Blob, Tensor] | None = None
+    ) -> dict[Blob, Tensor]:
+        """The wanted values, and those of the losses and measures on the way. `drawn`: what `draw` gave, if it ran."""
         course = self.course(tuple(wanted))
         sources, _, tail = split(self, course)
-        values: dict[Blob, Tensor] = {}
+        values: dict[Blob, Tensor] = dict(drawn or {})
         for step in sources:
-            given = step.spec.type == "Input"
-            values.update(
-                self._given(step, inputs, course) if given else zip(step.spec.tops, step.run([]), strict=True)
-            )
+            if step.spec.type == "Input":
+                values.update(self._given(step, inputs, course))
+            elif drawn is None:
+                values.update(zip(step.spec.tops, step.run([]), strict=True))
         values.update(self._engine(needed(self, course), values))
         for step in tail:
             values.update(zip(step.spec.tops, step.run([values[b] for b in step.spec.bottoms]), strict=True))
