@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from netspec.passes.summary import Row, Summary
 
 EDGES = "bottoms → tops"
-COLUMNS: tuple[str, ...] = ("layer", "type", EDGES, "top shapes", "params", "MACs", "memory", "stride", "field")
+COLUMNS: tuple[str, ...] = (
+    *("layer", "type", EDGES, "top shapes"),
+    *("params", "MACs", "memory", "stride", "field", "offset"),
+)
 
 
 @verb()
@@ -59,7 +62,7 @@ def fitting(result: Summary) -> list[Any]:
     variants = [
         table(result, COLUMNS),
         table(result, COLUMNS, short=True),
-        table(result, [c for c in COLUMNS if c != EDGES]),
+        table(result, [c for c in COLUMNS if c not in (EDGES, "offset")]),
         table(result, ["layer", "top shapes", "params", "MACs", "stride", "field"]),
     ]
     chosen = next((t for t in variants if fits(t)), variants[-1])
@@ -105,7 +108,7 @@ def short_edges(row: Row) -> str:
 
 
 def numbers(row: Row) -> list[str]:
-    """Parameters, MACs, memory, stride and field; nothing where there is nothing."""
+    """Parameters, MACs, memory, stride, field and offset; nothing where there is nothing."""
     from netspec.passes.infer_shapes import size_text
 
     cost = row.cost
@@ -114,10 +117,11 @@ def numbers(row: Row) -> list[str]:
 
 
 def field_text(field: ReceptiveField | None) -> list[str]:
-    """Stride and size of the receptive field in input pixels."""
+    """Stride, size and offset of the receptive field in input pixels."""
     if field is None:
-        return ["", ""]
-    return ["x".join(dict.fromkeys(map(str, v))) for v in (field.stride, field.size)]
+        return ["", "", ""]
+    numbers = ([f"{float(v):g}" for v in axes] for axes in (field.stride, field.size, field.offset))
+    return ["x".join(dict.fromkeys(axes)) for axes in numbers]
 
 
 def totals(result: Summary) -> list[Any]:

@@ -13,10 +13,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from netspec import schema
+from netspec.errors import SpecError, suggestion
 from netspec.ir.emit import document
 from netspec.ir.graph import Blob, Graph, LayerSpec, ancestors
 from netspec.ir.lower import lower
@@ -53,8 +54,17 @@ def deploy(graph: Graph, shapes: Mapping[str, Shape] | None = None, raw: bool = 
         specs += [a for a in (activation(graph, spec, len(main)) for spec in main) if a]
     needed = {b for spec in specs for b in spec.bottoms} | set(scores)
     specs = [inputs(spec, needed, shapes or {}) for spec in without_dropout(specs)]
+    check_names(specs, shapes or {})
     out = replace(graph, layers=tuple(plain(spec) for spec in specs), force_backward=False, debug_info=False)
     return lower(document(out), "TEST", graph.state.level)
+
+
+def check_names(specs: Sequence[LayerSpec], shapes: Mapping[str, Shape]) -> None:
+    """Refuses a shape of what is no input."""
+    known = [top.name for spec in specs if spec.type == "Input" for top in spec.tops]
+    for name in shapes:
+        if name not in known:
+            raise SpecError(f"the deploy net has no input '{name}'{suggestion(name, known)}")
 
 
 def is_loss(spec: LayerSpec) -> bool:

@@ -52,9 +52,9 @@ def summary(graph: Graph, given: Mapping[str, Shape] | None = None) -> Summary:
     bound = bind(inputs.graph)
     try:
         shapes = infer_shapes(bound, given)
+        table = parameters(bound, shapes)
     except SpecError as e:
         raise with_hint(e, inputs.assumed) from None
-    table = parameters(bound, shapes)
     needs = needs_backward(bound, table, loss_weights(bound))
     fields = seen(bound)
     rows = tuple(
@@ -66,8 +66,8 @@ def summary(graph: Graph, given: Mapping[str, Shape] | None = None) -> Summary:
 
 
 def with_hint(error: SpecError, assumed: Mapping[str, Shape]) -> SpecError:
-    """A misfit of shapes, some of which may only have been assumed."""
-    if not assumed:
+    """A misfit of shapes, some of which may only have been assumed; a name of no input has no place and no hint."""
+    if not assumed or error.loc is None:
         return error
     guesses = ", ".join(f"{blob} {'x'.join(map(str, shape))}" for blob, shape in assumed.items())
     return SpecError(f"{error.message}; the input shapes were assumed ({guesses}): give them", error.loc)

@@ -83,3 +83,10 @@ def test_dropout_that_is_not_in_place(tmp_path: Path) -> None:
 def test_a_deploy_net_stays(tmp_path: Path) -> None:
     path = PROTOTXT / "voc-fcn8s/deploy.prototxt"
     assert diff(load_graph(deployed(tmp_path, path)), load_graph(path)) == []
+
+
+def test_a_shape_of_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net, out = str(PROTOTXT / "voc-fcn8s/train.prototxt"), tmp_path / "deploy.prototxt"
+    assert main(["deploy", net, "-o", str(out), "--shape", "dat=1x3x9x9"]) == 1
+    assert capsys.readouterr().err == "error: the deploy net has no input 'dat', did you mean 'data'?\n"
+    assert not out.exists()

@@ -74,3 +74,20 @@ def test_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_misfits(shape: str, status: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", str(PROTOTXT / "caffenet/deploy.prototxt"), "--shape", shape]) == status
     assert words in capsys.readouterr().err
+
+
+def test_offsets_are_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", str(PROTOTXT / "voc-fcn8s/deploy.prototxt")]) == 0
+    rows = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert rows["layer"][-3:] == ["stride", "field", "offset"]
+    assert [rows[n][-3:] for n in ("conv1_1", "pool5", "fc7")] == [
+        ["1", "3", "-99"], ["32", "212", "-83.5"], ["32", "404", "12.5"],
+    ]  # fmt: skip
+
+
+def test_what_is_said_of_shapes_that_do_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    """A name of no input is that alone; where shapes were assumed, they may be why sharing does not work."""
+    assert main(["show", str(PROTOTXT / "voc-fcn8s/train.prototxt"), "--shape", "dat=1x3x9x9"]) == 1
+    assert capsys.readouterr().err == "error: the net has no input 'dat', did you mean 'data'?\n"
+    assert main(["show", str(PROTOTXT / "siamese/train_test.prototxt")]) == 1
+    assert "the input shapes were assumed (pair_data 64x3x500x500): give them" in capsys.readouterr().err
