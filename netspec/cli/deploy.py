@@ -24,11 +24,14 @@ def command(net: str, output: str, shape: tuple[str, ...], raw: bool, level: int
     Example: netspec deploy prototxt/voc-fcn8s/train.prototxt -o deploy.prototxt --raw --shape data=1x3x500x500
     """
     from netspec.ir.emit import emit_text
-    from netspec.passes.deploy import deploy
+    from netspec.passes.deploy import check_names, deploy
     from netspec.spec.binary import replacing
 
     graphs, _ = in_phases(read_net(net), ("TEST", "TRAIN"), level, stages)
     graph = graphs.get("TEST") or graphs["TRAIN"]
-    text = emit_text(deploy(graph, opt.read_shapes(shape), raw))
+    given = opt.read_shapes(shape)
+    derived = deploy(graph, given, raw)
+    check_names(derived, given)
+    text = emit_text(derived)
     with replacing(output) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from netspec import schema
@@ -54,14 +54,13 @@ def deploy(graph: Graph, shapes: Mapping[str, Shape] | None = None, raw: bool = 
         specs += [a for a in (activation(graph, spec, len(main)) for spec in main) if a]
     needed = {b for spec in specs for b in spec.bottoms} | set(scores)
     specs = [inputs(spec, needed, shapes or {}) for spec in without_dropout(specs)]
-    check_names(specs, shapes or {})
     out = replace(graph, layers=tuple(plain(spec) for spec in specs), force_backward=False, debug_info=False)
     return lower(document(out), "TEST", graph.state.level)
 
 
-def check_names(specs: Sequence[LayerSpec], shapes: Mapping[str, Shape]) -> None:
-    """Refuses a shape of what is no input."""
-    known = [top.name for spec in specs if spec.type == "Input" for top in spec.tops]
+def check_names(graph: Graph, shapes: Mapping[str, Shape]) -> None:
+    """Refuses a shape of what is no input of a deploy net."""
+    known = [top.name for top in graph.inputs]
     for name in shapes:
         if name not in known:
             raise SpecError(f"the deploy net has no input '{name}'{suggestion(name, known)}")
