@@ -13,7 +13,8 @@ from netspec.pycaffe.misc import init_log
 def main() -> None:
     """Runs the script named on the command line."""
     if len(sys.argv) < 2:
-        sys.exit("usage: python -m netspec.pycaffe SCRIPT ARGUMENTS...")
+        print("usage: python -m netspec.pycaffe SCRIPT ARGUMENTS...", file=sys.stderr)
+        sys.exit(2)
     if not Path(sys.argv[1]).is_file():
         sys.exit(str(SpecError("no such script", Loc(sys.argv[1]))))
     init_log()

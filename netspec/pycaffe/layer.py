@@ -77,7 +77,7 @@ class PythonView:
         vars(self).update(_user=user, type=type, blobs=list(blobs))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._user, name)
+        return getattr(object.__getattribute__(self, "_user"), name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._user, name, value)

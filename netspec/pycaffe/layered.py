@@ -91,7 +91,7 @@ class Layered:
         device = self.place()
         for number in range(start, end - 1, -1):
             self._call("before_backward", number)
-            if self.core.needs.layers[number] and self.core.steps[number].spec.bottoms:
+            if self.core.needs.layers[number] and self.core.steps[number].spec.type != "Input":
                 self._backward_layer(number, device)
             self._call("after_backward", number)
 

@@ -65,6 +65,11 @@ def test_a_missing_script_is_one_line(folder: Path) -> None:
     assert done.returncode == 1 and done.stderr == "missing.py: error: no such script\n"
 
 
+def test_no_script_is_wrong_usage(folder: Path) -> None:
+    done = run(folder, "-m", "netspec.pycaffe")
+    assert done.returncode == 2 and done.stderr.startswith("usage: python -m netspec.pycaffe SCRIPT")
+
+
 def test_other_verbs_run_python_layers_where_it_is_allowed(folder: Path) -> None:
     (folder / "caffe.py").unlink()
     (folder / "mine.py").write_text(

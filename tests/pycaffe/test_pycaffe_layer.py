@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 
@@ -169,6 +170,7 @@ def test_layers_of_a_net_are_the_scripts_own_objects(code, make, tmp_path):
     n.save(str(tmp_path / "w.caffemodel"))
     other.copy_from(str(tmp_path / "w.caffemodel"))
     assert (other.layer_dict["w"].blobs[0].data == 7).all() and other.layers[1].blobs[0] is other.params["w"][0]
+    assert copy.copy(n.layers[2]).at == 5
     with pytest.raises(AttributeError, match="nothing"):
         _ = n.layers[1].nothing
 

@@ -101,6 +101,14 @@ def test_backward_needs_no_forward(net):
     assert (n.blobs["y"].data == 7).all()
 
 
+def test_layers_without_bottoms_learn(net):
+    text = layer("Parameter", "p", settings="parameter_param { shape { dim: 2 } }")
+    n = net(text + layer("Reduction", "loss", "p", "", "reduction_param { coeff: 3 } loss_weight: 1"), caffe.TRAIN)
+    n.forward()
+    n.backward()
+    assert n.params["p"][0].diff.tolist() == [3, 3]
+
+
 def test_the_names_below_the_wrapper(net):
     n = net(
         "force_backward: true " + source("data", 2, 3) + layer("Power", "y", "data", "", "power_param { scale: 3 }")
