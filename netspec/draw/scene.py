@@ -210,7 +210,7 @@ def extent(plan: Plan, ranks: range) -> tuple[float, float]:
         spans += [(x, x) for r, x in route.points if r in ranks]
         if plan.rank[route.source] in ranks:
             spans.append((route.start + route.label()[0], route.start + route.label()[1]))
-    return min(a for a, _ in spans), max(b for _, b in spans)
+    return min((a for a, _ in spans), default=0.0), max((b for _, b in spans), default=0.0)
 
 
 # -- drawing

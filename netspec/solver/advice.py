@@ -6,7 +6,8 @@
 3. An unnormalised loss over an image with a rate meant for a mean, and the reverse.
 4. A data set whose number of classes is not that of the scores.
 5. Fields of the solver that have no effect beside the others.
-6. A loss that is nan or infinite, or 87.3365 = -log(FLT_MIN): probability 0 for the label everywhere.
+6. A net without a loss, or with nothing below it that moves.
+7. A loss that is nan or infinite, or 87.3365 = -log(FLT_MIN): probability 0 for the label everywhere.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Advice:
             return
         self.given.add("before")
         for warning in (
+            *without_loss(self.net),
             *dead_layers(self.net),
             *rates(self.param, self.net),
             *classes(self.net),
@@ -83,6 +85,15 @@ def saturated(net: Net, blob: Blob, value: Tensor) -> bool:
         return False
     worst = float(value.sum()) / (places(net, writer) if unnormalised(writer) else 1)
     return abs(worst - SATURATED) < 1e-3
+
+
+def without_loss(net: Net) -> list[str]:
+    """Rule 6."""
+    below = ancestors(net.graph, net.losses)
+    if any(p.lr_mult and p.layer in below for p in net.table):
+        return []
+    what = "nothing that moves below its loss" if net.losses else "no loss"
+    return [f"{net.graph.file}: the net has {what}: it will learn nothing"]
 
 
 def dead_layers(net: Net) -> list[str]:

@@ -50,6 +50,18 @@ def test_a_zero_score_layer_is_healthy(caplog):
     assert not warnings(caplog)
 
 
+def test_a_net_without_a_loss_or_without_what_moves_is_told(caplog):
+    solver(NET[: NET.rindex("layer {")] + 'layer { name: "end" type: "Silence" bottom: "score" bottom: "label" }').step(
+        1
+    )
+    assert "the net has no loss: it will learn nothing" in warnings(caplog)[0]
+    caplog.clear()
+    frozen = " param { lr_mult: 0 } param { lr_mult: 0 }"
+    net = NET.replace("  param { lr_mult: 1 } param { lr_mult: 2 decay_mult: 0 }", frozen)
+    solver(net.replace('top: "score"', f'top: "score"{frozen}')).step(1)
+    assert "the net has nothing that moves below its loss: it will learn nothing" in warnings(caplog)[0]
+
+
 BIG = SEGMENT.replace("dim: 6 dim: 6", "dim: 600 dim: 500")
 
 
