@@ -49,6 +49,10 @@ class LayerError(SpecError):
         self.field = field
 
 
+class UnknownLayer(LayerError):
+    """A layer type, or a Python layer, that nothing here computes: its net can be looked at and not run."""
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """`, did you mean 'x'?` for the nearest known name, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -41,12 +41,21 @@ class NetTime:
 
 
 def random_inputs(net: Net) -> dict[str, Tensor]:
-    """Values for the net's inputs: noise, or class numbers 0 and 1 where no gradient could flow (labels)."""
-    labels = {bottom for spec, layer in net.bound for i, bottom in enumerate(spec.bottoms) if not layer.gradient_to(i)}
+    """Values for the net's inputs: what a layer calls plausible, class numbers 0 and 1 where no gradient could flow
+    (labels), else noise."""
+    labels, made = set(), {}
+    for spec, layer in reversed(list(net.bound)):
+        if labels.intersection(spec.tops) and not layer.params([net.blob_shapes[b] for b in spec.bottoms]):
+            labels |= set(spec.bottoms)  # labels that are resized, cut or reshaped before they are read
+        for i, bottom in enumerate(spec.bottoms):
+            labels |= set() if layer.gradient_to(i) else {bottom}
+            found = layer.plausible(i, net.blob_shapes[bottom])
+            made |= {} if found is None else {bottom: torch.from_numpy(found)}
     out = {}
     for blob in net.graph.inputs:
         shape = net.blob_shapes[blob]
-        out[blob.name] = (torch.randint(0, 2, shape).float() if blob in labels else torch.randn(shape)).to(net.device)
+        value = made.get(blob, torch.randint(0, 2, shape).float() if blob in labels else torch.randn(shape))
+        out[blob.name] = value.to(net.device)
     return out
 
 

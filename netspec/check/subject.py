@@ -53,6 +53,8 @@ class View:
         self.net = net
         self.graph: Graph = lower(net.document, phase)
         inputs = data_to_input(self.graph)
+        for error in inputs.unknown:
+            raise error
         self.assumed = set(inputs.assumed)
         self.bound: Bound = bind(inputs.graph)
         failed: dict[int, SpecError] = {}

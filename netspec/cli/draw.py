@@ -60,10 +60,14 @@ def numbers(graph: Graph, given: Mapping[str, Shape]) -> Summary | None:
     """Shapes and costs; a net that they cannot be told of is drawn without, unless shapes were asked for."""
     from netspec.passes.summary import summary
 
+    log = logging.getLogger("netspec")
     try:
-        return summary(graph, given)
+        found = summary(graph, given)
     except SpecError as e:
         if given:
             raise
-        logging.getLogger("netspec").warning("drawn without shapes: %s", e)
+        log.warning("drawn without shapes: %s", e)
         return None
+    for line in found.unknown:
+        log.warning("%s", line)
+    return found

@@ -50,7 +50,8 @@ def command(
     if as_json:
         click.echo(json.dumps(data(net, found, graph.name, result), indent=2))
         return
-    notes = [f"{b} assumed to be {dims(s)}; --shape {b}=… says otherwise" for b, s in result.assumed.items()]
+    notes = [*result.unknown]
+    notes += [f"{b} assumed to be {dims(s)}; --shape {b}=… says otherwise" for b, s in result.assumed.items()]
     if not phase and (has_phase_rules(document) or errors):
         notes.append(f"phase {found}; --phase {'TEST' if found == 'TRAIN' else 'TRAIN'} for the other")
     head = text((f"{shown(graph.name) or shown(net)}", "bold"), f"  {len(graph.layers)} layers")
@@ -90,7 +91,8 @@ def table(result: Summary, columns: Sequence[str], short: bool = False) -> Table
 def cells_of(row: Row, short: bool) -> list[str]:
     """What stands in each of the columns."""
     wiring = short_edges(row) if short else edges(row)
-    return [row.spec.name, row.spec.type, wiring, ", ".join(map(dims, row.shapes)), *numbers(row)]
+    shapes = ", ".join(map(dims, row.shapes)) if row.shapes else "?" * bool(row.spec.tops)
+    return [row.spec.name, row.spec.type, wiring, shapes, *numbers(row)]
 
 
 def edges(row: Row) -> str:

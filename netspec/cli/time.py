@@ -75,7 +75,8 @@ def build(path: str, phase: str, context: Context, shapes: dict[str, tuple[int, 
     if context.data_root or context.sample:
         return Net(graph, context, shapes), []
     found = data_to_input(graph, shapes)
-    notes = [f"{b} assumed to be {dims(s)}; --shape {b}=… says otherwise" for b, s in found.assumed.items()]
+    notes = [f"{e.loc}: {e.message}; taken for a data layer" for e in found.unknown]
+    notes += [f"{b} assumed to be {dims(s)}; --shape {b}=… says otherwise" for b, s in found.assumed.items()]
     return Net(found.graph, context, shapes), notes
 
 

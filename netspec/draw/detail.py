@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Known:
-    """Shapes of values, and the summary's row of every layer by position; empty without a summary."""
+    """Shapes of values as far as they are known; the summary's row of every layer by position, none without one."""
 
     shapes: dict[Blob, tuple[int, ...]]
     rows: tuple[Row, ...]
@@ -29,7 +29,7 @@ class Known:
     @classmethod
     def of(cls, graph: Graph, summary: Summary | None) -> Known:
         rows = summary.rows if summary else ()
-        shapes = {t: s for row in rows for t, s in zip(row.spec.tops, row.shapes, strict=True)}
+        shapes = {t: s for row in rows for t, s in zip(row.spec.tops, row.shapes, strict=False)}
         return cls(shapes, rows, graph.writers())
 
     def shape_text(self, blob: Blob) -> str:

@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from functools import lru_cache
 
-from netspec.errors import SpecError, suggestion
+from netspec.errors import UnknownLayer, suggestion
 from netspec.layers.base import Context, DataLayer, Layer, ParamBlob, Shape, registry
 from netspec.schema import load_announced
 
@@ -36,7 +36,7 @@ def layer_class(type: str) -> type[Layer]:
     if type not in registry:
         load_announced()
     if type not in registry:
-        raise SpecError(
+        raise UnknownLayer(
             f"unknown layer type '{type}'{suggestion(type, registry)}; "
             "to add it, subclass netspec.layers.Layer and import that module first (see CONTRIBUTING.md)"
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 from netspec import schema
 from netspec.errors import SpecError
+from netspec.layers.base import Shape
 from netspec.layers.data import skipped
 from netspec.layers.prefetching import MOST_AHEAD, TRANSFORM, PrefetchingLayer
 from netspec.layers.priors import ROW
@@ -43,6 +44,13 @@ class AnnotatedData(PrefetchingLayer):
         from netspec.data.annotated import check
 
         check(self.proto.transform_param, self.proto.annotated_data_param.batch_sampler)
+
+    def declared(self) -> list[Shape]:
+        param = self.proto.transform_param
+        resize = param.resize_param
+        whole = schema.enum_name(resize, "resize_mode") != "FIT_SMALL_SIZE"
+        size = (resize.height, resize.width) if whole and resize.prob == 1 else (0, 0)
+        return [self.images((param.crop_h, param.crop_w) if param.crop_h else size), (1, 1, 1, ROW)]
 
     def check_fields(self) -> None:
         self._only(self.proto.transform_param, (*TRANSFORM, *OWN), "transform_param")

@@ -124,6 +124,10 @@ class Layer:
     def recall(self, memory: Any) -> None:
         """The reverse of `memory`; SpecError for what it never gives."""
 
+    def plausible(self, bottom: int, shape: Shape) -> Any:
+        """An array of values that a bottom may hold, where noise and class numbers make no sense; else None."""
+        return None
+
     def gradient_to(self, bottom: int) -> bool:
         """Whether a gradient may flow to this bottom; labels and indices take none."""
         return True
@@ -179,6 +183,11 @@ class DataLayer(Layer, abstract=True):
         if self._source is None:
             self._source = self.open()
         return self._source
+
+    def declared(self) -> list[Shape]:
+        """What the settings say of the tops' shapes, without the data: 0 stands for an axis they leave open, and of
+        further tops they say nothing."""
+        return []
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         return [tuple(s) for s in self.source().peek_shapes()]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec import schema
+from netspec.layers.base import Shape
 from netspec.layers.prefetching import MOST_AHEAD, PrefetchingLayer
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ class Data(PrefetchingLayer):
         *("source", "batch_size", "rand_skip", "backend", "prefetch"),
         *("scale", "mean_file", "crop_size", "mirror", "force_encoded_color"),
     )
+
+    def declared(self) -> list[Shape]:
+        return [self.images((0, 0)), (self.p.batch_size,)]
 
     def open(self) -> Any:
         from netspec.data.batches import Batches, in_order, open_items

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netspec.layers.base import Shape
 from netspec.layers.segmentation_data import Pairs, SegmentationData
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ class DenseImageData(SegmentationData):
             raise self.fail("label_divide_factor must be at least 1", "label_divide_factor")
         if p.label_divide_factor > 1 and self.crop[0]:
             raise self.fail("label_divide_factor and a crop exclude each other", "label_divide_factor")
+
+    def declared(self) -> list[Shape]:
+        size = self.crop if self.crop[0] else (self.p.new_height, self.p.new_width)
+        labels = [n // self.p.label_divide_factor for n in size]
+        return [self.images(size, not self.p.is_color), (self.p.batch_size, 1, *labels)]
 
     def recipe(self) -> Recipe:
         from netspec.data.pairs import Recipe

@@ -14,6 +14,7 @@ from netspec.layers.regions import (
     check_cells,
     check_labels,
     corners,
+    example_labels,
     predicted_boxes,
     read_labels,
     sigmoid,
@@ -53,6 +54,9 @@ class EvalDetection(Layer):
             raise self.fail(f"side {p.side} is not that of bottom 0 {list(bottoms[0])}", "side")
         check_labels(self, bottoms[1], bottoms[0][0])
         return [(bottoms[0][0], p.num_class + 4 * p.side * p.side * p.num_object)]
+
+    def plausible(self, bottom: int, shape: Shape) -> np.ndarray | None:
+        return example_labels(shape) if bottom == 1 else None
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         p = self.p

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from netspec.layers.base import Shape
 from netspec.layers.data import skipped
 from netspec.layers.prefetching import PrefetchingLayer
 
@@ -41,6 +42,9 @@ class ImageData(PrefetchingLayer):
         if bool(self.p.new_height) != bool(self.p.new_width):
             given, missing = ("new_height", "new_width") if self.p.new_height else ("new_width", "new_height")
             raise self.fail(f"{given} is given without {missing}; give both or none", given)
+
+    def declared(self) -> list[Shape]:
+        return [self.images((self.p.new_height, self.p.new_width), not self.p.is_color), (self.p.batch_size,)]
 
     def open(self) -> Any:
         from netspec.data.batches import Batches, in_order, open_items

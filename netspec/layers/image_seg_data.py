@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from netspec import schema
 from netspec.errors import LayerError
+from netspec.layers.base import Shape
 from netspec.layers.prefetching import TRANSFORM
 from netspec.layers.segmentation_data import Pairs, SegmentationData
 
@@ -52,6 +53,11 @@ class ImageSegData(SegmentationData):
     def check_fields(self) -> None:
         self._only(self.proto.transform_param, (*TRANSFORM, "scale_factors", "crop_h", "crop_w"), "transform_param")
         self._only(self.p, self.fields, self.settings)
+
+    def declared(self) -> list[Shape]:
+        size = self.crop if self.crop[0] else (self.p.new_height, self.p.new_width)
+        batch = self.p.batch_size
+        return [self.images(size, not self.p.is_color), (batch, 1, *size), (batch, 1, 1, 2)]
 
     def recipe(self) -> Recipe:
         from netspec.data.pairs import Recipe

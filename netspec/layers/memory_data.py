@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from netspec.layers.base import INT_MAX, DataLayer, count
+from netspec.layers.base import INT_MAX, DataLayer, Shape, count
 
 SIZES = ("batch_size", "channels", "height", "width")
 
@@ -33,6 +33,9 @@ class MemoryData(DataLayer):
             raise self.fail(f"a batch of {list(self.size)} has more than {INT_MAX} values", "batch_size")
         if self.proto.HasField("transform_param"):
             log.warning("layer '%s': transform_param does nothing to arrays", self.name)
+
+    def declared(self) -> list[Shape]:
+        return [self.size, (self.size[0], 1, 1, 1)]
 
     def open(self) -> Any:
         from netspec.data.memory import Memory

@@ -12,7 +12,7 @@ from netspec.layers.base import Shape
 from netspec.layers.boxes import LEAST_AREA, area, array, decode, descending, encode, overlaps, suppress
 from netspec.layers.losses import Loss, with_gradient_of
 from netspec.layers.normalization import normalizer
-from netspec.layers.priors import Truth, check_predictions, check_truth, read_priors, read_truth
+from netspec.layers.priors import Truth, check_predictions, check_truth, example_truth, read_priors, read_truth
 from netspec.layers.softmax_with_loss import LOG_FLT_MIN
 from netspec.lazytorch import F, torch
 
@@ -155,6 +155,10 @@ class MultiBoxLoss(Loss):
         chosen = torch.from_numpy(np.flatnonzero(marked)).to(scores.device)
         wanted[chosen, index[chosen]] = 1
         return F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
+
+    def plausible(self, bottom: int, shape: Shape) -> np.ndarray | None:
+        """Boxes of a class that is not the background in the first image."""
+        return example_truth(shape, 0 if self.p.background_label_id else 1) if bottom == 3 else None
 
     def gradient_to(self, bottom: int) -> bool:
         """Priors are no label: that a learned layer made their sizes is no mistake. They just pass none on."""

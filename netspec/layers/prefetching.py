@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netspec.errors import LayerError, SpecError
-from netspec.layers.base import INT_MAX, DataLayer
+from netspec.layers.base import INT_MAX, DataLayer, Shape
 from netspec.lazytorch import torch
 
 if TYPE_CHECKING:
@@ -31,13 +31,20 @@ class PrefetchingLayer(DataLayer, abstract=True):
     def setup(self) -> None:
         if not 0 < self.p.batch_size <= INT_MAX:
             raise self.fail(f"batch_size {self.p.batch_size} is not in 1..{INT_MAX}", "batch_size")
-        if not self.p.source:
-            raise self.fail("source is missing or empty", "source")
         param = self.proto.transform_param
         if param.mean_file and param.mean_value:
             raise LayerError("mean_file and mean_value exclude each other", field="transform_param.mean_value")
         if param.force_color and param.force_gray:
             raise LayerError("force_color and force_gray exclude each other", field="transform_param.force_gray")
+
+    def images(self, size: tuple[int, int], gray: bool = False) -> Shape:
+        """The shape of a batch of images of a size, cropped to crop_size if given; 0 is a size left open."""
+        crop = self.proto.transform_param.crop_size
+        return (
+            self.p.batch_size,
+            1 if gray or self.proto.transform_param.force_gray else 3,
+            *((crop, crop) if crop else size),
+        )
 
     def places(self) -> Places:
         """Where the files of the net are looked for."""
@@ -86,5 +93,7 @@ class PrefetchingLayer(DataLayer, abstract=True):
             raise LayerError(e.message, field=f"{settings or self.settings}.{field}") from None
 
     def find_source(self, places: Places, what: str, exists: Callable[[Path], bool] = Path.is_file) -> Path:
+        if not self.p.source:
+            raise self.fail("source is missing or empty", "source")
         with self.blame("source"):
             return places.find(self.p.source, what, exists)

@@ -53,6 +53,11 @@ def check_truth(layer: Layer, index: int, shape: Shape) -> None:
         raise layer.fail(f"bottom {index} {list(shape)} must hold true boxes: 1 x 1 x boxes x {ROW}")
 
 
+def example_truth(shape: Shape, label: int = 1) -> np.ndarray:
+    """True boxes for want of others: all of one class, around the middle of the first image."""
+    return np.tile(np.array([0, label, 0, 0.2, 0.2, 0.7, 0.6, 0], np.float32), shape[2]).reshape(shape)
+
+
 def read_truth(bottom: torch.Tensor, background: int, difficult: bool = True) -> dict[int, Truth]:
     """True boxes by image; without `difficult`, those marked so are left out."""
     rows = array(bottom).reshape(-1, ROW)

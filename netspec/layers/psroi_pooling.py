@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from netspec.layers.base import Layer, Shape
-from netspec.layers.rois import away_from_zero, check_rois, read_rois
+from netspec.layers.rois import away_from_zero, check_rois, example_rois, read_rois
 from netspec.lazytorch import torch
 
 LEAST_EXTENT = np.float32(0.1)
@@ -74,6 +74,9 @@ class PSROIPooling(Layer):
         low = np.floor(index * step + start[:, None]).clip(0, size)
         high = np.ceil((index + 1) * step + start[:, None]).clip(0, size)
         return low.astype(np.int64), high.astype(np.int64)
+
+    def plausible(self, bottom: int, shape: Shape) -> np.ndarray | None:
+        return example_rois(shape) if bottom == 1 else None
 
     def gradient_to(self, bottom: int) -> bool:
         return bottom == 0

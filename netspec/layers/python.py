@@ -7,6 +7,7 @@ from typing import Any
 
 from netspec.data.published import is_published, open_published
 from netspec.data.sample import sample_source
+from netspec.errors import UnknownLayer
 from netspec.ir.words import counted
 from netspec.layers.base import Context, DataLayer, Layer, Shape
 
@@ -43,10 +44,10 @@ class Unknown(Python, abstract=True):
     """A layer that only code beside the prototxt could be."""
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
-        name = f"{self.p.module}.{self.p.layer}"
+        name, field = f"{self.p.module}.{self.p.layer}", f"{self.settings}.layer"
         if self.context.allow_python:
-            raise self.fail(f"no Python layer '{name}' is known here", "layer")
-        raise self.fail(f"'{name}' is Python code of the net's own; running it needs `--allow-python`", "layer")
+            raise UnknownLayer(f"no Python layer '{name}' is known here", field=field)
+        raise UnknownLayer(f"'{name}' is Python code of the net's own; running it needs `--allow-python`", field=field)
 
 
 class PublishedData(Python, DataLayer, abstract=True):

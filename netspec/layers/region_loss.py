@@ -17,6 +17,7 @@ from netspec.layers.regions import (
     check_cells,
     check_labels,
     corners,
+    example_labels,
     predicted_boxes,
     read_labels,
     sigmoid,
@@ -55,6 +56,9 @@ class RegionLoss(Loss):
         check_cells(self, bottoms[0], self.p.num, self.p.num_class, self.p.biases, "num")
         check_labels(self, bottoms[1], bottoms[0][0])
         return [()]
+
+    def plausible(self, bottom: int, shape: Shape) -> np.ndarray | None:
+        return example_labels(shape) if bottom == 1 else None
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         gradient = np.ascontiguousarray(self.differences(bottoms).transpose(0, 3, 4, 1, 2))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from netspec.layers.base import Layer, Shape
-from netspec.layers.rois import away_from_zero, check_rois, read_rois
+from netspec.layers.rois import away_from_zero, check_rois, example_rois, read_rois
 from netspec.lazytorch import torch
 
 
@@ -82,6 +82,9 @@ class ROIPooling(Layer):
                     row = best[:, top:bottom].argmax(1, keepdim=True) + int(top)
                     out[:, i, j] = (row * width + column.gather(1, row) + int(left))[:, 0]
         return out
+
+    def plausible(self, bottom: int, shape: Shape) -> np.ndarray | None:
+        return example_rois(shape) if bottom == 1 else None
 
     def gradient_to(self, bottom: int) -> bool:
         return bottom == 0

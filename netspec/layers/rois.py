@@ -24,6 +24,11 @@ def check_rois(layer: Layer, bottoms: Sequence[Shape], index: int = 1) -> int:
     return rois[0]
 
 
+def example_rois(shape: Shape) -> np.ndarray:
+    """Regions for want of others: 100 x 100 pixels in the corner of the first image."""
+    return np.tile(np.array([0, 0, 0, 99, 99], np.float32), shape[0]).reshape(shape)
+
+
 def read_rois(bottom: torch.Tensor, images: int) -> tuple[np.ndarray, np.ndarray]:
     """Images and corners (n x 4, single precision, as they are rounded with)."""
     rows = array(bottom).reshape(-1, ROW).astype(np.float32)

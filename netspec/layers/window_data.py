@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from netspec.errors import LayerError
+from netspec.layers.base import Shape
 from netspec.layers.prefetching import PrefetchingLayer
 
 AHEAD = 4
@@ -43,6 +44,9 @@ class WindowData(PrefetchingLayer):
             raise self.fail(f"crop_mode is '{self.p.crop_mode}', 'warp' or 'square' is wanted", "crop_mode")
         if not 0 <= self.p.fg_fraction <= 1:
             raise self.fail(f"fg_fraction {self.p.fg_fraction:g} is not in 0..1", "fg_fraction")
+
+    def declared(self) -> list[Shape]:
+        return [self.images((0, 0)), (self.p.batch_size,)]
 
     def open(self) -> Any:
         from netspec.data.batches import Batches, check_count, in_order, open_stream

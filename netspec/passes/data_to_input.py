@@ -1,11 +1,11 @@
 """data_to_input: data layers become Input layers, so that a net can be looked at without its data.
 
 1. A layer that brings data (no bottoms; not Input, DummyData or Parameter) becomes an Input of the same name and tops.
-2. A top's shape is the one given by the caller; else what the layer's settings say: batch_size, crop_size, new_height
-   and new_width, MemoryData's own; channels are 3 unless is_color or force_gray says 1.
-3. What the settings leave open is assumed: images 3 x 500 x 500 (SIFT Flow 256 x 256, NYUDv2 425 x 560), a `depth` one
-   channel; label maps (`label`, `sem`, `geo`) one channel of the same size; batches of 1. What a top is, the published
-   data layers tell by its place, or in param_str; of others its name does.
+   So does one of a type that is not known.
+2. A top's shape is the one given by the caller; else what the layer says of it without its data (`declared`).
+3. What that leaves open is assumed: batches of 1 with 3 channels, 500 x 500 (SIFT Flow 256 x 256, NYUDv2 425 x 560) or
+   the size of what is known; a `depth` one channel; label maps (`label`, `sem`, `geo`) one channel of the same size.
+   What a top is, the published data layers tell by its place, or in param_str; of others its name does.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from netspec import schema
+from netspec.errors import SpecError, UnknownLayer
 from netspec.ir.graph import Graph, LayerSpec
-from netspec.layers import layer_class
-from netspec.layers.base import Shape
-from netspec.passes.bind import blame
+from netspec.layers import DataLayer, layer_class
+from netspec.layers.base import Context, Shape
 from netspec.spec.param_str import entries
 
 NO_DATA = ("Input", "DummyData", "Parameter")
@@ -33,41 +33,52 @@ TOPS = {
     "siftflow_layers": ("data", "sem", "geo"),
 }
 ONE_CHANNEL = ("depth",)
-IMAGES = {"Data": "data_param", "ImageData": "image_data_param", "WindowData": "window_data_param"}
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The graph without data layers, and the shapes nobody gave: `{top: shape}`."""
+    """The graph without data layers, `{top: shape}` of what nobody gave, and errors for types that are not known."""
 
     graph: Graph
     assumed: dict[str, Shape]
+    unknown: tuple[SpecError, ...] = ()
 
 
 def brings_data(spec: LayerSpec) -> bool:
-    """Whether a layer reads from outside the net: one without bottoms whose type needs none."""
+    """Whether a layer reads from outside the net: one without bottoms whose type needs none, or is not known."""
     if spec.bottoms or spec.type in NO_DATA:
         return False
-    with blame(spec):
-        return layer_class(spec.type).bottoms[0] == 0
+    return unknown(spec) is not None or layer_class(spec.type).bottoms[0] == 0
+
+
+def unknown(spec: LayerSpec) -> SpecError | None:
+    """The error of a layer whose type is not known."""
+    try:
+        layer_class(spec.type)
+    except UnknownLayer as e:
+        return spec.error(e.message)
+    return None
 
 
 def data_to_input(graph: Graph, given: Mapping[str, Shape] | None = None) -> Inputs:
     """The graph with Input layers only; a net that has no data layers comes back as it is."""
     assumed: dict[str, Shape] = {}
-    layers = []
+    layers, errors = [], []
     for spec in graph.layers:
         if brings_data(spec) or spec.type == "Input" and not len(spec.proto.input_param.shape):
-            spec, guesses = input_layer(spec, given or {})
+            errors += [error] if (error := unknown(spec)) else []
+            spec, guesses = input_layer(spec, given or {}, graph.phase)
             assumed.update(guesses)
         layers.append(spec)
-    return Inputs(replace(graph, layers=tuple(layers)).verify("data_to_input"), assumed)
+    return Inputs(replace(graph, layers=tuple(layers)).verify("data_to_input"), assumed, tuple(errors))
 
 
-def input_layer(spec: LayerSpec, given: Mapping[str, Shape]) -> tuple[LayerSpec, dict[str, Shape]]:
+def input_layer(spec: LayerSpec, given: Mapping[str, Shape], phase: str) -> tuple[LayerSpec, dict[str, Shape]]:
     """An Input layer in a data layer's place, and which of its shapes are assumed."""
-    known = {**settings_shapes(spec), **{t.name: given[t.name] for t in spec.tops if t.name in given}}
-    guesses = {t.name: guess(spec, t.name, known) for t in spec.tops if t.name not in known}
+    declared = declared_shapes(spec, phase)
+    known = {top: shape for top, shape in declared.items() if 0 not in shape}
+    known.update({t.name: given[t.name] for t in spec.tops if t.name in given})
+    guesses = {t.name: guess(spec, t.name, declared, known) for t in spec.tops if t.name not in known}
     proto = input_proto(spec.name, {**known, **guesses}, spec)
     return replace(spec, type="Input", proto=proto), guesses
 
@@ -84,22 +95,14 @@ def input_proto(name: str, shapes: Mapping[str, Shape], spec: LayerSpec) -> Any:
     )
 
 
-def settings_shapes(spec: LayerSpec) -> dict[str, Shape]:
-    """Shapes that a data layer's settings determine, by top."""
-    tops = [t.name for t in spec.tops]
-    if spec.type == "MemoryData":
-        p = spec.proto.memory_data_param
-        return dict(zip(tops, [(p.batch_size, p.channels, p.height, p.width), (p.batch_size, 1, 1, 1)], strict=False))
-    if spec.type not in IMAGES:
+def declared_shapes(spec: LayerSpec, phase: str) -> dict[str, Shape]:
+    """What a data layer says of its tops without its data; one that cannot be set up says nothing."""
+    try:
+        layer = layer_class(spec.type)(spec.proto, Context(phase))
+    except SpecError:
         return {}
-    p, transform = getattr(spec.proto, IMAGES[spec.type]), spec.proto.transform_param
-    crop = transform.crop_size or p.crop_size
-    resized = (p.new_height, p.new_width) if spec.type == "ImageData" else (0, 0)
-    size = (crop, crop) if crop else resized
-    gray = transform.force_gray or (spec.type == "ImageData" and not p.is_color)
-    batch = p.batch_size or 1
-    shapes = [(batch, 1 if gray else 3, *size), (batch,)]
-    return {t: s for t, s in zip(tops, shapes, strict=False) if 0 not in s}
+    shapes = layer.declared() if isinstance(layer, DataLayer) else []
+    return dict(zip([t.name for t in spec.tops], shapes, strict=False))
 
 
 def role(spec: LayerSpec, top: str) -> str:
@@ -111,12 +114,12 @@ def role(spec: LayerSpec, top: str) -> str:
     return listed[at] if named else top
 
 
-def guess(spec: LayerSpec, top: str, known: Mapping[str, Shape]) -> Shape:
-    """The shape assumed for a top of which nothing is known but its name and its layer."""
-    batch = next((s[0] for s in known.values() if s), 1)
-    if spec.type in IMAGES:
-        return (batch, 3, *SIZE)
-    maps = [s[2:] for s in known.values() if len(s) == 4]
+def guess(spec: LayerSpec, top: str, declared: Mapping[str, Shape], known: Mapping[str, Shape]) -> Shape:
+    """The shape assumed for a top of which not all is known."""
+    maps = [s[2:] for s in known.values() if len(s) == 4 and min(s[2:]) > 2]
     size = maps[0] if maps else SIZES.get(spec.proto.python_param.module, SIZE)
+    batch = next((s[0] for s in known.values() if s), 1)
     one = role(spec, top) in (*ONE_CHANNEL, *LABELS)
-    return (batch, 1 if one else 3, *size)
+    usual = (batch, 1 if one else 3, *size)
+    said = declared.get(top, (0, 0, 0, 0))
+    return tuple(n or usual[axis] for axis, n in enumerate(said))

@@ -119,7 +119,7 @@ def inputs(spec: LayerSpec, needed: set[Blob], shapes: Mapping[str, Shape]) -> L
     if not brings_data(spec) and spec.type != "Input":
         return spec
     used = replace(spec, tops=tuple(t for t in spec.tops if t in needed) or spec.tops[:1])
-    new, _ = input_layer(used, shapes)
+    new, _ = input_layer(used, shapes, "TEST")
     own = spec.proto.input_param.shape
     if spec.type == "Input" and len(own):
         sizes = dict(zip([t.name for t in spec.tops], [tuple(s.dim) for s in own] * len(spec.tops), strict=False))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from netspec.errors import SpecError
+from netspec.errors import SpecError, UnknownLayer
 from netspec.ir.graph import Blob, Graph, LayerSpec
-from netspec.layers.base import Shape
+from netspec.layers import layer_class
+from netspec.layers.base import Context, Shape
+from netspec.layers.python import Unknown
 from netspec.passes.bind import Bound, bind
 from netspec.passes.coord_maps import ReceptiveField, receptive_fields
 from netspec.passes.cost import Cost, activation_memory, cost
@@ -30,12 +32,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """Rows and totals; `assumed` are input shapes nobody gave, memory is in bytes (training, testing)."""
+    """Rows and totals; `assumed` are input shapes nobody gave, memory is in bytes (training, testing).
+
+    `unknown` says, a line each, which layers nothing here computes; what reads them has no shapes either.
+    """
 
     rows: tuple[Row, ...]
     assumed: dict[str, Shape]
     memory: tuple[int, int]
     batch: int
+    unknown: tuple[str, ...] = ()
 
     @property
     def params(self) -> int:
@@ -49,7 +55,8 @@ class Summary:
 def summary(graph: Graph, given: Mapping[str, Shape] | None = None) -> Summary:
     """The numbers of a net, without its data."""
     inputs = data_to_input(graph, given)
-    bound = bind(inputs.graph)
+    known, errors = known_part(inputs.graph)
+    bound = bind(replace(inputs.graph, layers=tuple(inputs.graph.layers[n] for n in known)))
     try:
         shapes = infer_shapes(bound, given)
         table = parameters(bound, shapes)
@@ -57,12 +64,37 @@ def summary(graph: Graph, given: Mapping[str, Shape] | None = None) -> Summary:
         raise with_hint(e, inputs.assumed) from None
     needs = needs_backward(bound, table, loss_weights(bound))
     fields = seen(bound)
-    rows = tuple(
-        Row(spec, tuple(shapes[t] for t in spec.tops), c, fields.get(spec.tops[0]) if spec.tops else None)
-        for (spec, _), c in zip(bound, cost(bound, shapes, table), strict=True)
-    )
+    rows = [Row(spec, (), Cost(0, 0, 0), None) for spec in inputs.graph.layers]
+    for n, (spec, _), c in zip(known, bound, cost(bound, shapes, table), strict=True):
+        field = fields.get(spec.tops[0]) if spec.tops else None
+        rows[n] = Row(spec, tuple(shapes[t] for t in spec.tops), c, field)
     first = next((shapes[t] for t in bound.graph.inputs if shapes[t]), ())
-    return Summary(rows, inputs.assumed, activation_memory(bound, shapes, needs), first[0] if len(first) > 1 else 1)
+    memory = activation_memory(bound, shapes, needs)
+    batch = first[0] if len(first) > 1 else 1
+    unknown = [f"{e.loc}: {e.message}; taken for a data layer" for e in inputs.unknown]
+    unknown += [f"{e.loc}: {e.message}; shown without shapes" for e in errors]
+    return Summary(tuple(rows), inputs.assumed, memory, batch, tuple(unknown))
+
+
+def known_part(graph: Graph) -> tuple[list[int], list[SpecError]]:
+    """Positions of the layers whose shapes can be told, and the errors of those that nothing here computes."""
+    known, errors = [], []
+    lost: set[Blob] = set()
+    for n, spec in enumerate(graph.layers):
+        try:
+            layer = layer_class(spec.type)(spec.proto, Context(graph.phase))
+            if isinstance(layer, Unknown):
+                layer.shapes(())  # says what it is
+        except UnknownLayer as e:
+            errors.append(spec.error(e.message, e.field))
+            lost.update(spec.tops)
+        except SpecError:
+            pass  # whoever binds the layer tells it
+        if lost.intersection((*spec.bottoms, *spec.tops)):
+            lost.update(spec.tops)
+        else:
+            known.append(n)
+    return known, errors
 
 
 def with_hint(error: SpecError, assumed: Mapping[str, Shape]) -> SpecError:

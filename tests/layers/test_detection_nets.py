@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from netspec.ir.lower import lower
 from netspec.layers import Context
 from netspec.net import Net
+from netspec.passes.data_to_input import data_to_input
 from netspec.spec.text import parse
+from netspec.timing import random_inputs
 
 
 def conv(name: str, bottom: str, channels: int, kernel: int = 3, stride: int = 1, more: str = "") -> str:
@@ -279,3 +283,33 @@ def test_yolo_trains_and_is_evaluated():
     given = {"data": torch.randn(2, 3, 48, 48), "label": label.reshape(2, 30)}
     assert train(build(text), given, "det_loss").shape == ()
     assert build(text, "TEST")(**given)["eval_det"].shape == (2, 3 + 36 * 2 * 4)
+
+
+def timed(text: str) -> float:
+    """The loss of a net whose data layers became inputs, on the values that `netspec time` feeds."""
+    built = Net(data_to_input(lower(parse(text, "net"))).graph)
+    return built.loss(random_inputs(built))[0].value.item()
+
+
+def test_nets_run_on_inputs_that_stand_for_their_data():
+    """Boxes, regions and labels that noise could not be."""
+    rois = 'layer { name: "d" type: "Python" top: "data" top: "rois" python_param { module: "roi_data_layer.layer" '
+    rois += 'layer: "RoIDataLayer" } }\n'
+    rois += """layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param {
+        num_output: 2 kernel_size: 9 stride: 16 } }
+        layer { name: "r" type: "ROIPooling" bottom: "c" bottom: "rois" top: "r" loss_weight: 1
+        roi_pooling_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.0625 } }"""
+    boxes = """layer { name: "d" type: "AnnotatedData" top: "data" top: "label" data_param { batch_size: 1 }
+        transform_param { resize_param { height: 32 width: 32 } } }
+        layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 16 kernel_size: 3
+        stride: 16 } }
+        layer { name: "l" type: "RegionLoss" bottom: "c" bottom: "label" top: "l"
+        region_loss_param { num: 2 num_class: 3 biases: [1, 1.5, 2, 0.8] } }"""
+    labels = """layer { name: "d" type: "ImageSegData" top: "data" top: "label" image_data_param { batch_size: 1 }
+        transform_param { crop_size: 16 } }
+        layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 2 kernel_size: 1
+        stride: 2 } }
+        layer { name: "s" type: "Interp" bottom: "label" top: "s" interp_param { shrink_factor: 2 } }
+        layer { name: "l" type: "SoftmaxWithLoss" bottom: "c" bottom: "s" top: "l" }"""
+    for text in (rois, boxes, labels):
+        assert math.isfinite(timed(text))
