@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from netspec.ir.graph import Blob
 from netspec.layers.base import Shape
@@ -21,8 +22,8 @@ PLANS, TEMPLATES = 1000, 8
 class Halo:
     """One chain of a net, with the plans and, for inference, the templates of the picture sizes seen last."""
 
-    def __init__(self, chain: Chain) -> None:
-        self.chain = chain
+    def __init__(self, chain: Chain, recompute: bool = False) -> None:
+        self.chain, self.recompute = chain, recompute
         self.plans: OrderedDict[tuple[int, ...], Plan | None] = OrderedDict()
         self.kept: OrderedDict[Any, Surroundings] = OrderedDict()
 
@@ -42,11 +43,9 @@ class Halo:
         last = len(members) - 1
         wanted = [i for i, top in enumerate(self.chain.tops[: last + 1]) if top in outside or i == last]
         consts, frames = self.surroundings(members, x, found, wanted)
-        values: dict[Blob, Tensor] = {}
-        for i, y in enumerate(planes(members, x, consts, found)):
-            if i in wanted:
-                values[self.chain.tops[i]] = whole(frames[i], y, found.rows[i], found.columns[i])
-        return values, len(members)
+        made = planes(members, x, consts, found, wanted, self.recompute and torch.is_grad_enabled())
+        tops = {self.chain.tops[i]: whole(frames[i], y, found.rows[i], found.columns[i]) for i, y in made}
+        return tops, len(members)
 
     def planned(self, steps: Sequence[Step], shape: tuple[int, ...]) -> Plan | None:
         """The plan for a picture; the shape rules of the layers give the sizes of their tops."""
@@ -129,14 +128,49 @@ def run_layer(step: Step, x: Tensor) -> Tensor:
     return step.forward([x])[0]
 
 
-def planes(steps: Sequence[Step], x: Tensor, consts: Sequence[Tensor], found: Plan) -> Iterator[Tensor]:
-    """Each layer's top within its plane, in turn."""
-    rows, columns = Span(0, x.shape[2]), Span(0, x.shape[3])
-    before = x.new_zeros(1, x.shape[1], 1, 1)
-    for step, const, row, column in zip(steps, consts, found.rows, found.columns, strict=True):
-        x = advance(step, x, (rows, columns), before, const, row, column)
-        rows, columns, before = row.plane, column.plane, const
-        yield x
+def planes(
+    steps: Sequence[Step], x: Tensor, consts: Sequence[Tensor], found: Plan, wanted: Sequence[int], recompute: bool
+) -> Iterator[tuple[int, Tensor]]:
+    """The wanted layers' tops within their planes, in turn; with `recompute`, backward runs each stage again."""
+    have, before = (Span(0, x.shape[2]), Span(0, x.shape[3])), x.new_zeros(1, x.shape[1], 1, 1)
+    for stage in stages(steps):
+        args = steps, x, have, before, consts, found, stage, wanted
+        tops: dict[int, Tensor] = checkpoint(run_stage, *args, use_reentrant=False) if recompute else run_stage(*args)
+        last = stage[-1]
+        x, have, before = tops[last], (found.rows[last].plane, found.columns[last].plane), consts[last]
+        yield from ((i, y) for i, y in tops.items() if i in wanted)
+
+
+def stages(steps: Sequence[Step]) -> list[list[int]]:
+    """Positions in the chain, cut behind each layer of a stride."""
+    out: list[list[int]] = [[]]
+    for i, step in enumerate(steps):
+        out[-1].append(i)
+        window = step.layer.sliding()
+        if window is not None and max(window.stride) > 1 and i + 1 < len(steps):
+            out.append([])
+    return out
+
+
+def run_stage(
+    steps: Sequence[Step],
+    x: Tensor,
+    have: tuple[Span, Span],
+    before: Tensor,
+    consts: Sequence[Tensor],
+    found: Plan,
+    stage: Sequence[int],
+    wanted: Sequence[int],
+) -> dict[int, Tensor]:
+    """The last top of a stage and the wanted ones; `have` and `before` are the plane and the constant of its bottom."""
+    tops = {}
+    for i in stage:
+        row, column = found.rows[i], found.columns[i]
+        x = advance(steps[i], x, have, before, consts[i], row, column)
+        have, before = (row.plane, column.plane), consts[i]
+        if i in wanted or i == stage[-1]:
+            tops[i] = x
+    return tops
 
 
 def advance(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from netspec.errors import LayerError, SpecError, suggestion
 from netspec.fillers import fill
@@ -26,6 +27,7 @@ from netspec.passes.insert_splits import insert_splits
 from netspec.passes.loss_weights import loss_weights
 from netspec.passes.needs_backward import needs_backward
 from netspec.passes.parameters import Parameter, parameters
+from netspec.passes.recomputation import Steps, Stretch, dead, recomputation
 from netspec.passes.scale_fusion import scale_fusion
 from netspec.recording import Recorder
 from netspec.step import LayerBlobs, Step
@@ -39,14 +41,26 @@ class Course:
     """The layers that run for some wanted blobs, in order, each with the values that are dead after it."""
 
     wanted: tuple[Blob, ...]
-    steps: tuple[tuple[int, tuple[Blob, ...]], ...]
+    stretches: Sequence[Stretch]
     numbers: frozenset[int]
     read: frozenset[Blob]
     """What these layers read, and the wanted blobs."""
 
 
-def make_course(graph: Graph, numbers: Sequence[int], wanted: tuple[Blob, ...]) -> Course:
-    """The course over the layers of these numbers."""
+@dataclass
+class Pass:
+    """One run over a course: the values so far, and the layers that others have done."""
+
+    course: Course
+    inputs: Mapping[str, Tensor]
+    drawn: bool
+    """Whether the data layers' tops are among the values already."""
+    values: dict[Blob, Tensor]
+    done: set[int] = field(default_factory=set)
+
+
+def dying_after(graph: Graph, numbers: Sequence[int], wanted: tuple[Blob, ...]) -> Steps:
+    """These layers, each with the values that nobody wants after it."""
     dead_after: dict[Blob, int] = {}
     for n in numbers:
         for blob in (*graph.layers[n].tops, *graph.layers[n].bottoms):
@@ -55,10 +69,7 @@ def make_course(graph: Graph, numbers: Sequence[int], wanted: tuple[Blob, ...]) 
     for blob, n in dead_after.items():
         if blob not in wanted:
             dying[n].append(blob)
-    read = {b for n in numbers for b in graph.layers[n].bottoms}
-    return Course(
-        wanted, tuple((n, tuple(dying[n])) for n in numbers), frozenset(numbers), frozenset(read.union(wanted))
-    )
+    return tuple((n, tuple(dying[n])) for n in numbers)
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,7 @@ class Net(nn.Module):
         self._courses: dict[tuple[Blob, ...], Course] = {}
         mark_overwrites(self.bound)
         chains = () if "halo_elision" in self.context.no_pass else halo_elision(self.bound)
-        self.halos = {chain.layers[0]: Halo(chain) for chain in chains}
+        self.halos = {chain.layers[0]: Halo(chain, self.context.recompute) for chain in chains}
         self.scales = {} if "scale_fusion" in self.context.no_pass else scale_fusion(self.bound)
         self.recorder: Recorder | None = None
         """Set by `freeze` on a GPU."""
@@ -146,7 +157,7 @@ class Net(nn.Module):
         names, blobs = list(inputs), list(drawn)
         given = [*inputs.values(), *drawn.values()]
 
-        def run(tensors: list[Tensor]) -> dict[Blob, Tensor]:
+        def run(tensors: Sequence[Tensor]) -> dict[Blob, Tensor]:
             named = dict(zip(names, tensors, strict=False))
             return self.run(wanted, named, dict(zip(blobs, tensors[len(names) :], strict=True)))
 
@@ -195,27 +206,49 @@ class Net(nn.Module):
         """The wanted values; every other one is freed after its last reader. `drawn` is what `draw` gave, if it ran."""
         values: dict[Blob, Tensor] = {} if drawn is None else dict(drawn)
         course = self.course(tuple(wanted))
-        done: set[int] = set()
-        for number, free in course.steps:
-            step = self.steps[number]
-            if number in self.halos:
-                done |= self._run_halo(self.halos[number], course, values)
-            if number in done or (step.layer.is_data and drawn is not None):
-                pass
-            elif self._with_scale(number, course):
-                done.add(self.scales[number])
-                values.update(self._run_scaled(step, self.steps[self.scales[number]], values))
-            elif step.spec.type == "Input":
-                values.update(self._given(step, inputs, course))
+        pass_ = Pass(course, inputs, drawn is not None, values)
+        for stretch in course.stretches:
+            if stretch.again and torch.is_grad_enabled():
+                self._run_again_later(stretch, pass_)
             else:
-                tops = step.run([values[b] for b in step.spec.bottoms])
-                if step.layer.is_data:
-                    tops = [self._placed(t) for t in tops]
-                values.update(zip(step.spec.tops, tops, strict=True))
-                del tops
-            for blob in free:
-                values.pop(blob, None)
+                self._run_steps(stretch.steps, pass_)
         return values
+
+    def _run_steps(self, steps: Steps, now: Pass) -> None:
+        for number, free in steps:
+            self._run_step(number, now)
+            for blob in free:
+                now.values.pop(blob, None)
+
+    def _run_step(self, number: int, now: Pass) -> None:
+        step, values = self.steps[number], now.values
+        if number in self.halos:
+            now.done |= self._run_halo(self.halos[number], now.course, values)
+        if number in now.done or (step.layer.is_data and now.drawn):
+            return
+        if self._with_scale(number, now.course):
+            now.done.add(self.scales[number])
+            values.update(self._run_scaled(step, self.steps[self.scales[number]], values))
+        elif step.spec.type == "Input":
+            values.update(self._given(step, now.inputs, now.course))
+        else:
+            tops = step.run([values[b] for b in step.spec.bottoms])
+            values.update(zip(step.spec.tops, map(self._placed, tops) if step.layer.is_data else tops, strict=True))
+
+    def _run_again_later(self, stretch: Stretch, now: Pass) -> None:
+        """Runs a stretch of which only the values that leave it are kept; backward runs it again."""
+        read = {b: now.values[b] for n, _ in stretch.steps for b in self.graph.layers[n].bottoms if b in now.values}
+        done = set(now.done)
+
+        def work() -> dict[Blob, Tensor]:
+            inside = Pass(now.course, now.inputs, now.drawn, dict(read), set(done))
+            self._run_steps(stretch.steps, inside)
+            now.done |= inside.done
+            return {b: v for b, v in inside.values.items() if b not in read}
+
+        now.values.update(checkpoint(work, use_reentrant=False))
+        for blob in dead(stretch.steps):
+            now.values.pop(blob, None)
 
     def _run_halo(self, halo: Halo, course: Course, values: dict[Blob, Tensor]) -> set[int]:
         """Runs the first layers of a chain together where that pays; the layers that need not run any more."""
@@ -261,8 +294,18 @@ class Net(nn.Module):
             keep = ancestors(self.graph, wanted)
             keep |= {n for n, (spec, layer) in enumerate(self.bound) if layer.is_data or not spec.tops}
             keep |= ancestors(self.graph, [b for n in keep for b in self.graph.layers[n].bottoms])
-            self._courses[wanted] = make_course(self.graph, sorted(keep), wanted)
+            read = {b for n in keep for b in self.graph.layers[n].bottoms}
+            steps = dying_after(self.graph, sorted(keep), wanted)
+            self._courses[wanted] = Course(
+                wanted, self._stretches(steps), frozenset(keep), frozenset(read.union(wanted))
+            )
         return self._courses[wanted]
+
+    def _stretches(self, steps: Steps) -> list[Stretch]:
+        if not self.context.recompute:
+            return [Stretch(steps, again=False)]
+        apart = {n for halo in self.halos.values() for n in halo.chain.layers}
+        return recomputation(self.bound, steps, apart, {p.layer for p in self.table if not p.blob.learn})
 
     def blob(self, name: str) -> Blob:
         """The final value of a name."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netspec.errors import Loc, SpecError
+from netspec.passes import OPTIONAL
 
 if TYPE_CHECKING:
     from netspec.net import Net
@@ -41,6 +42,12 @@ backend = click.option(
     default="torch",
     show_default=True,
     help="What runs the layers.",
+)
+no_pass = click.option(
+    "--no-pass",
+    multiple=True,
+    type=click.Choice(OPTIONAL),
+    help="Run without what a pass makes faster; repeatable.",
 )
 shape = click.option("--shape", multiple=True, metavar="BLOB=NxCxHxW", help="Shape of an input blob; repeatable.")
 

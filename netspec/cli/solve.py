@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 @click.option("--score-every", type=click.IntRange(1), default=None, help="Iterations between segmentation scores.")
 @click.option("--keep", type=click.IntRange(1), help="How many snapshots stay; all unless given.")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="Folder for TensorBoard's events.")
+@click.option("--recompute", is_flag=True, help="Less memory: backward runs layers again instead of keeping all.")
+@opt.no_pass
 @click.option("--no-interp", is_flag=True, help="Leave unfilled frozen upsampling layers at zero, as Caffe does.")
 def command(
     solver: str,
@@ -50,6 +52,8 @@ def command(
     score_every: int | None,
     keep: int | None,
     tensorboard: Path | None,
+    recompute: bool,
+    no_pass: tuple[str, ...],
     no_interp: bool,
 ) -> int:
     """Train the net of a solver file as Caffe does.
@@ -75,7 +79,7 @@ def command(
         run = Solver(
             solver,
             weights=opt.read_files(weights) or None,
-            context=Context(data_root=data_root, sample=sample),
+            context=Context(data_root=data_root, sample=sample, no_pass=frozenset(no_pass), recompute=recompute),
             overrides=[*sample_overrides(solver, sample), *overrides],
             device=place,
             precision=precision,

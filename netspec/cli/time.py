@@ -30,6 +30,7 @@ COLUMNS = ("forward ms", "backward ms", "MACs", "GMAC/s forward")
 @opt.backend
 @opt.device
 @opt.data
+@opt.no_pass
 def command(
     net: str,
     shape: tuple[str, ...],
@@ -40,6 +41,7 @@ def command(
     device: str,
     data_root: Path | None,
     sample: bool,
+    no_pass: tuple[str, ...],
 ) -> None:
     """Time every layer of a net, forward and backward, and the net as a whole.
 
@@ -54,7 +56,7 @@ def command(
     from netspec.layers import Context
     from netspec.timing import random_inputs, time_net
 
-    context = Context(folder=Path(net).parent, data_root=data_root, sample=sample)
+    context = Context(folder=Path(net).parent, data_root=data_root, sample=sample, no_pass=frozenset(no_pass))
     model, notes = build(net, phase, context, opt.read_shapes(shape))
     for note in notes:
         click.echo(f"note: {note}", err=True)

@@ -40,6 +40,8 @@ class Context:
     """Decides what data layers draw at random; without it torch's own seed does."""
     no_pass: frozenset[str] = frozenset()
     """Passes that are switched off, by name."""
+    recompute: bool = False
+    """Whether backward runs stretches of layers again instead of keeping what lies inside them."""
 
 
 @dataclass(frozen=True)
