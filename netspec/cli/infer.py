@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @opt.device
 @opt.precision
 @opt.backend
+@opt.no_pass
 def command(
     net: str,
     images: tuple[Path, ...],
@@ -45,6 +46,7 @@ def command(
     device: str,
     precision: str,
     backend: str,
+    no_pass: tuple[str, ...],
 ) -> int:
     """Run a net on pictures of any size.
 
@@ -54,6 +56,7 @@ def command(
 
     Example: netspec infer prototxt/voc-fcn8s/deploy.prototxt --weights fcn8s-heavy-pascal.caffemodel street.jpg
     """
+    from netspec.layers import Context
     from netspec.pipeline import load
     from netspec.segmentation.infer import infer, runner
     from netspec.solver.parallel import Ranks, joined
@@ -62,13 +65,14 @@ def command(
     if missing := [str(p) for p in images if not p.is_file()]:
         raise SpecError("no such picture", Loc(missing[0]))
     files = opt.read_weights(weights)
+    context = Context(folder=Path(net).parent, no_pass=frozenset(no_pass))
     check_inputs(net)
     numbers = read_mean(mean, (1, 3)) if mean else None
     names = read_names(labels) if labels else []
     failed = 0
     with joined(opt.read_device(device)) as place:
         ranks = Ranks(place)
-        run = runner(opt.for_inference(load(net, files).to(place), backend, precision))
+        run = runner(opt.for_inference(load(net, files, context=context).to(place), backend, precision))
         if numbers and len(numbers) != run.channels:
             raise SpecError(f"--mean {mean} does not fit the {counted(run.channels, 'channel')} of input '{run.input}'")
         finish = Segments(run, out, names, images) if run.segments else Classes(names, top_k)

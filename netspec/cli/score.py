@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @opt.device
 @opt.precision
 @opt.backend
+@opt.no_pass
 def command(
     net: str,
     weights: tuple[str, ...],
@@ -39,6 +40,7 @@ def command(
     device: str,
     precision: str,
     backend: str,
+    no_pass: tuple[str, ...],
 ) -> None:
     """Score a net on its own data: pixel acc., mean acc., mean IU, f.w. IU, IU of every class.
 
@@ -57,7 +59,13 @@ def command(
     with joined(opt.read_device(device)) as place:
         opt.quieten_other_ranks()
         ranks = Ranks(place)
-        context = Context(folder=Path(net).parent, data_root=data_root, sample=sample, **ranks.context())
+        context = Context(
+            folder=Path(net).parent,
+            data_root=data_root,
+            sample=sample,
+            no_pass=frozenset(no_pass),
+            **ranks.context(),
+        )
         model = load(net, files, context=context).to(place)
         scorer = Scorer.of(model)
         if scorer is None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @opt.device
 @opt.precision
 @opt.backend
+@opt.no_pass
 def command(
     net: str,
     weights: tuple[str, ...],
@@ -39,6 +40,7 @@ def command(
     device: str,
     precision: str,
     backend: str,
+    no_pass: tuple[str, ...],
 ) -> None:
     """Run a net in phase TEST and give the mean of every output blob, as `caffe test` does.
 
@@ -61,7 +63,13 @@ def command(
     with joined(opt.read_device(device)) as place, caffe_log(Console(stderr=True)):
         opt.quieten_other_ranks()
         ranks = Ranks(place)
-        context = Context(folder=Path(net).parent, data_root=data_root, sample=sample, **ranks.context())
+        context = Context(
+            folder=Path(net).parent,
+            data_root=data_root,
+            sample=sample,
+            no_pass=frozenset(no_pass),
+            **ranks.context(),
+        )
         model = load(net, files, level=level, stages=stages, context=context).to(place)
         kind = Precision(precision if backend == "torch" else "fp32", place)
         if backend == "torch":

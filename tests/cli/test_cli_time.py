@@ -42,3 +42,8 @@ def test_what_is_assumed_is_said(capsys: pytest.CaptureFixture[str], tmp_path: P
 def test_a_shape_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["time", str(NETS / "lenet/deploy.prototxt"), "--shape", "data=0x1x28x28"]) == 1
     assert "top 'data' of shape [0, 1, 28, 28] is empty" in capsys.readouterr().err
+
+
+def test_a_pass_is_switched_off_by_name(tmp_path):
+    assert main(["time", str(SLIM), "--iterations", "1", "--no-pass", "halo_elision"]) == 0
+    assert main(["time", str(SLIM), "--no-pass", "halo"]) == 2
