@@ -68,6 +68,11 @@ def netspec_step(job: Job) -> Run:
     return run
 
 
+def recomputing_step(job: Job) -> Run:
+    job.options["recompute"] = True
+    return netspec_step(job)
+
+
 def make_solver(job: Job, net: Path, feed: dict[str, Any], weights: Path | None = None) -> Any:
     """A solver that reads nothing, tests nothing and says nothing."""
     import netspec
@@ -79,7 +84,9 @@ def make_solver(job: Job, net: Path, feed: dict[str, Any], weights: Path | None 
     return netspec.Solver(
         schema.new("SolverParameter", train_net=str(net), **fields),
         weights=weights,
-        context=netspec.Context(no_pass=frozenset(job.options.get("no_pass", ()))),
+        context=netspec.Context(
+            no_pass=frozenset(job.options.get("no_pass", ())), recompute=job.options.get("recompute", False)
+        ),
         precision=job.precision,
         rewrite=lambda graph: data_to_input(graph, shapes).graph,
         feed=lambda: feed,
@@ -232,8 +239,16 @@ FORWARD = {
     "opencv": opencv_forward,
     "netspec": netspec_forward,
 }
-STEP = {"eager": eager_step, "channels_last": channels_last_step, "netspec": netspec_step}
-BF16 = {"forward": ("channels_last", "compile", "openvino", "netspec"), "train": ("channels_last", "netspec")}
+STEP = {
+    "eager": eager_step,
+    "channels_last": channels_last_step,
+    "netspec": netspec_step,
+    "netspec --recompute": recomputing_step,
+}
+BF16 = {
+    "forward": ("channels_last", "compile", "openvino", "netspec"),
+    "train": ("channels_last", "netspec", "netspec --recompute"),
+}
 CONTENDERS: dict[tuple[str, str], dict[str, Callable[[Job], Run]]] = {
     ("forward", "fp32"): FORWARD,
     ("forward", "bf16"): {name: FORWARD[name] for name in BF16["forward"]},
@@ -241,4 +256,4 @@ CONTENDERS: dict[tuple[str, str], dict[str, Callable[[Job], Run]]] = {
     ("train", "bf16"): {name: STEP[name] for name in BF16["train"]},
 }
 """By task and precision, the one that others are compared with first."""
-NAMES = tuple(FORWARD)
+NAMES = tuple({**FORWARD, **STEP})
