@@ -38,13 +38,18 @@ from netspec.weights.report import LoadReport, fits, match
 
 @dataclass(frozen=True)
 class Course:
-    """The layers that run for some wanted blobs, in order, each with the values that are dead after it."""
+    """The layers that run for some wanted blobs, in order."""
 
     wanted: tuple[Blob, ...]
     stretches: Sequence[Stretch]
     numbers: frozenset[int]
     read: frozenset[Blob]
     """What these layers read, and the wanted blobs."""
+
+    @property
+    def steps(self) -> Steps:
+        """All layers in order, each with the values that are dead after it."""
+        return tuple(step for stretch in self.stretches for step in stretch.steps)
 
 
 @dataclass

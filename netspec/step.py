@@ -16,6 +16,9 @@ from netspec.layers.base import Shape
 from netspec.passes.bind import blame
 from netspec.passes.infer_shapes import check_size
 
+REMEMBERED = 1000
+"""Combinations of shapes that a step remembers to fit."""
+
 
 class LayerBlobs(nn.Module):
     """The parameter blobs of one layer, under the names the layer gives them."""
@@ -70,6 +73,8 @@ class Step:
                     raise LayerError(
                         f"bottom {list(key[0])} wants a parameter blob of {list(want)}, the net's is {list(have)}"
                     )
+        if len(self.checked) >= REMEMBERED:
+            self.checked.clear()
         self.checked.add(key)
 
     def run(self, bottoms: Sequence[Tensor]) -> list[Tensor]:
