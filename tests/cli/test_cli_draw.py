@@ -45,7 +45,7 @@ def test_unknown_layers_are_drawn_without_shapes(tmp_path: Path, caplog: pytest.
         'layer { name: "d" type: "Input" top: "d" } layer { name: "x" type: "NotThere" bottom: "d" top: "x" }'
     )
     assert main(["draw", str(net), "-o", str(file)]) == 0
-    assert "drawn without shapes" in caplog.text and "NotThere" in file.read_text()
+    assert "shown without shapes" in caplog.text and "NotThere" in file.read_text()
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ BAD = [
     ("", 1, "0 shapes for 1 tops; give one, or one per top"),
     ("shape {} shape {}", 3, "2 shapes for 3 tops; give one, or one per top"),
     (f"shape {{}} {LEGACY}", 1, "give shape or num, channels, height, width, not both"),
-    ("num: 1 channels: 2 height: 3", 1, "width is given 0 times for 1 tops"),
-    (f"{LEGACY} num: 2", 3, "num is given 2 times for 3 tops; give it once, or once per top"),
+    ("num: 1 channels: 2 height: 3", 1, "width is given 0 times for 1 top"),
+    (f"{LEGACY} num: 2", 3, "num is given 2 times for 3 tops; give one, or one per top"),
     ("shape {} data_filler {} data_filler {}", 3, "2 data_filler for 3 tops; give one, or one per top"),
 ]
 

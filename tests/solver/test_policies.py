@@ -64,7 +64,7 @@ def test_a_rate_past_max_iter_is_zero():
         (
             'lr_policy: "fixed"\ntest_interval: 2\ntest_iter: 2\ntest_net: "a"\ntest_net: "b"',
             4,
-            "1 times for 2 test nets",
+            "1 time for 2 test nets",
         ),
         (
             'lr_policy: "fixed"\ntest_interval: 2\ntest_iter: 2\ntest_state {}\ntest_state {}',
