@@ -2,7 +2,7 @@
 
 1. In the TEST phase, on the CPU, weights of two-dimensional convolutions are reordered once for oneDNN's kernels and
    the plain ones let go, so that memory does not grow; channels lie innermost in all feature maps.
-   A weight of more than 128 MiB stays plain in fp32: reordering it would once take more memory than any pass does.
+   A weight of more than 32 MiB stays plain in fp32: reordering it would once take more memory than any pass does.
 2. A ReLU in place behind such a convolution is computed with it.
 3. With bf16, convolutions multiply in bfloat16 and add up in float32; layers with other weights, upsampling and what
    follows are float32 again.
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import torch
 
+from netspec import heap
 from netspec.errors import SpecError
 from netspec.layers.convolution import LARGE, Convolution
 from netspec.layers.packed import can_pack, pack
@@ -33,6 +34,7 @@ def freeze(net: Net, precision: str = "fp32") -> Net:
         raise SpecError("only a net in the TEST phase can be frozen")
     if precision not in DTYPES:
         raise SpecError(f"precision '{precision}' is unknown (known: {', '.join(DTYPES)})")
+    heap.prepare(heap.FROZEN)
     net.requires_grad_(False)
     packing = net.device.type == "cpu" and can_pack()
     for number, step in enumerate(net.steps):
@@ -54,16 +56,18 @@ def packs(step: Step) -> bool:
 @torch.no_grad()
 def freeze_step(net: Net, number: int, step: Step, dtype: torch.dtype, packing: bool) -> None:
     assert isinstance(step.layer, Convolution) and step.blobs is not None
-    weight, *bias = (p.detach().to(dtype) for p in step.params())
+    weight, *bias = (p.detach() for p in step.params())
     if dtype == torch.float32 and weight.nbytes > LARGE:
         return
+    bias = [b.to(dtype) for b in bias]
     if not packing:
-        step.packed = [weight.contiguous(memory_format=torch.channels_last), *bias]
+        step.packed = [weight.to(dtype).contiguous(memory_format=torch.channels_last), *bias]
         return
     window = step.layer.sliding()
     assert window is not None
     bottom = net.blob_shapes[step.spec.bottoms[0]]
-    step.packed = [pack(weight, window.pad, window.stride, window.dilation, step.layer.group, bottom), *bias]
+    settings = window.pad, window.stride, window.dilation, step.layer.group, bottom
+    step.packed = [pack(weight, dtype, *settings), *bias]
     release(net, number, step)
     fuse_relu(net, step)
 

@@ -3,9 +3,10 @@
 A net asks for the same large feature maps in every pass. The C library gives such blocks back to the system when they
 are freed, and the system clears every page again when they are next asked for: a fifth of the time of a pass.
 
-1. Blocks of less than 32 MiB come from the heap, which keeps up to 1 GiB of what is freed (glibc only).
-2. Larger ones come in pages of 2 MiB where Linux has them, which it clears ten times faster. PyTorch reads that wish
-   when it makes its first tensor.
+1. Smaller blocks come from the heap, which keeps up to 1 GiB of what is freed (glibc only): those below 32 MiB, and in
+   a process that freezes a net, which holds few at a time, those below 128 MiB.
+2. Larger ones come in pages of 2 MiB where Linux has them, which it clears faster. PyTorch reads that wish when it
+   makes its first tensor.
 
 What the environment says already (MALLOC_*, GLIBC_TUNABLES, THP_MEM_ALLOC_ENABLE) stays as it is.
 """
@@ -17,16 +18,16 @@ import os
 import sys
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-LARGE, KEPT = 2**25, 2**30
+TRAINING, FROZEN, KEPT = 2**25, 2**27, 2**30
 
 
-def prepare() -> None:
-    """Sets both for this process."""
+def prepare(below: int = TRAINING) -> None:
+    """Sets both for this process; `below` is the size in bytes that the heap serves no more."""
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     told = any(name.startswith("MALLOC_") for name in os.environ) or "GLIBC_TUNABLES" in os.environ
     if sys.platform != "linux" or told:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGE)
+        mallopt(M_MMAP_THRESHOLD, below)
         mallopt(M_TRIM_THRESHOLD, KEPT)

@@ -88,6 +88,7 @@ def make_solver(job: Job, net: Path, feed: dict[str, Any], weights: Path | None 
             no_pass=frozenset(job.options.get("no_pass", ())), recompute=job.options.get("recompute", False)
         ),
         precision=job.precision,
+        frugal=True,
         rewrite=lambda graph: data_to_input(graph, shapes).graph,
         feed=lambda: feed,
     )

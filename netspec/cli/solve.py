@@ -88,6 +88,7 @@ def command(
             score_every=score_every or 0,
             keep=keep or 0,
             interp=not no_interp,
+            frugal=True,
         )
         if resume:
             run.restore(resume)

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 from netspec.lazytorch import torch
 
+PART = 2**26
+"""Bytes of a weight that are packed at once."""
+
 
 @dataclass(frozen=True)
 class Packed:
-    """A weight that oneDNN has reordered; only `convolve` can read it."""
+    """A weight that oneDNN has reordered, in parts along its outputs; only `convolve` can read it."""
 
-    values: torch.Tensor
-    shape: tuple[int, ...]
+    parts: tuple[torch.Tensor, ...]
+    outputs: tuple[int, ...]
+    """How many outputs each part has."""
     dtype: torch.dtype
 
     requires_grad = False
@@ -26,17 +30,22 @@ def can_pack() -> bool:
 
 def pack(
     weight: torch.Tensor,
+    dtype: torch.dtype,
     pad: Sequence[int],
     stride: Sequence[int],
     dilation: Sequence[int],
     group: int,
     bottom: Sequence[int],
 ) -> Packed:
-    """The packed form of a weight; `bottom` is a shape it will often be used on."""
-    values = torch.ops.mkldnn._reorder_convolution_weight(
-        weight, list(pad), list(stride), list(dilation), group, list(bottom)
-    )
-    return Packed(values, tuple(weight.shape), weight.dtype)
+    """The packed form of a weight as another number type; `bottom` is a shape it will often be used on.
+
+    A large weight is packed in parts, so that no second copy of the whole is made on the way.
+    """
+    count = 1 if group > 1 else -(-weight.nbytes // PART)
+    parts = weight.split(-(-len(weight) // count))
+    settings = list(pad), list(stride), list(dilation), group, list(bottom)
+    reorder = torch.ops.mkldnn._reorder_convolution_weight
+    return Packed(tuple(reorder(p.to(dtype), *settings) for p in parts), tuple(len(p) for p in parts), dtype)
 
 
 def convolve(
@@ -51,6 +60,8 @@ def convolve(
 ) -> torch.Tensor:
     """Convolution of N x C x H x W, then ReLU if asked, in the weight's number type; channels lie innermost."""
     x = x.to(weight.dtype).contiguous(memory_format=torch.channels_last)
-    return torch.ops.mkldnn._convolution_pointwise(
-        x, weight.values, bias, list(pad), list(stride), list(dilation), group, "relu" if relu else "none", [], ""
-    )
+    biases = (None,) * len(weight.parts) if bias is None else bias.split(weight.outputs)
+    settings = list(pad), list(stride), list(dilation), group, "relu" if relu else "none", [], ""
+    one = torch.ops.mkldnn._convolution_pointwise
+    tops = [one(x, part, b, *settings) for part, b in zip(weight.parts, biases, strict=True)]
+    return tops[0] if len(tops) == 1 else torch.cat(tops, 1)

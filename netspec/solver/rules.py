@@ -19,6 +19,7 @@ while its decay, and its gradient where force_backward makes one, enter the hist
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, ClassVar
@@ -38,6 +39,8 @@ PIECE = 65536
 operation, many enough that calling the operation costs little beside it."""
 LEAST_DAMPED = 1e-7
 """Rates above keep in 1 - rate, a double, more digits than a float has."""
+LARGE = 2**25
+"""Bytes from which a weight is worth moving before the others."""
 SETTLED = 1e30
 """Updates after which an average no longer shows that it began at zero."""
 
@@ -334,6 +337,8 @@ class Update:
         self.clip: float = param.clip_gradients
         self.history = [[self._zeros(p) for p in self.learned] for _ in range(self.rule.sets)]
         self.groups = self._groups()
+        self.moved: set[int] = set()
+        """Positions of what has moved in this iteration already."""
 
     def _zeros(self, p: Learned) -> Tensor | None:
         return torch.zeros_like(p.tensor) if self._works(p) else None
@@ -353,26 +358,54 @@ class Update:
 
     def gradients(self) -> list[Tensor]:
         """All gradients there are, also frozen ones' (force_backward); zeros are made for what moves and got none."""
-        for p in self.learned:
-            if p.lr_mult and p.tensor.grad is None:
+        for position, p in enumerate(self.learned):
+            if p.lr_mult and p.tensor.grad is None and position not in self.moved:
                 p.tensor.grad = torch.zeros_like(p.tensor)
         return [p.tensor.grad for p in self.learned if p.tensor.grad is not None]
+
+    @contextmanager
+    def early(self, rate: float, iteration: int) -> Iterator[None]:
+        """Around a backward pass: a large weight moves as soon as its gradient is whole, which is then let go.
+
+        `apply` moves the others. It is the same update where no gradients are added up and none is clipped.
+        """
+        large = [i for group in self.groups.values() for i in group if self.learned[i].tensor.nbytes >= LARGE]
+
+        def hook(position: int) -> Any:
+            @torch.no_grad()
+            def move(tensor: Tensor) -> None:
+                self._move([position], rate, iteration, 1.0, keep=False)
+                tensor.grad = None
+                self.moved.add(position)
+
+            return self.learned[position].tensor.register_post_accumulate_grad_hook(move)
+
+        handles = [hook(i) for i in large if self.learned[i].tensor.requires_grad]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     @torch.no_grad()
     def apply(self, rate: float, iteration: int, divisor: int, keep: bool = False) -> None:
         """One update. `divisor` is how many gradients were added up. `keep` leaves each change of w in its grad."""
         scale = self.clip_factor(self.gradients()) / divisor
-        for (lr_mult, decay_mult), members in self.groups.items():
-            move = Move(rate * lr_mult, self.decay * decay_mult, scale, iteration)
-            tensors = [self.learned[i].tensor for i in members]
-            grads = [
-                g if (g := self.learned[i].tensor.grad) is not None else torch.zeros_like(w)
-                for i, w in zip(members, tensors, strict=True)
-            ]
-            history = [[h for i in members if (h := blobs[i]) is not None] for blobs in self.history]
-            self._apply(tensors, grads, history, move, keep)
-            for tensor in tensors if move.rate else ():
-                increment_version(tensor)  # fused kernels do not, and whoever keeps what weights made looks at it
+        for group in self.groups.values():
+            if members := [i for i in group if i not in self.moved]:
+                self._move(members, rate, iteration, scale, keep)
+        self.moved.clear()
+
+    def _move(self, members: Sequence[int], rate: float, iteration: int, scale: float, keep: bool) -> None:
+        """Moves parameters of one group."""
+        first = self.learned[members[0]]
+        move = Move(rate * first.lr_mult, self.decay * first.decay_mult, scale, iteration)
+        tensors = [self.learned[i].tensor for i in members]
+        grads = [torch.zeros_like(w) if w.grad is None else w.grad for w in tensors]
+        history = [[h for i in members if (h := blobs[i]) is not None] for blobs in self.history]
+        self._apply(tensors, grads, history, move, keep)
+        for tensor in tensors if move.rate else ():
+            increment_version(tensor)  # fused kernels do not, and whoever keeps what weights made looks at it
 
     def _apply(self, tensors: Tensors, grads: Tensors, history: list[list[Tensor]], move: Move, keep: bool) -> None:
         if (self.l1 and move.decay) or keep:

@@ -6,7 +6,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from math import fsum
 from pathlib import Path
@@ -50,6 +50,7 @@ class Solver:
     sub-iteration; `test_feed` those of a test net, by its number. `observe` sees all blobs of every forward pass.
     `score_every`: iterations between segmentation scores. `keep`: how many snapshots stay. `interp`: whether frozen
     upsampling layers that nothing fills get bilinear kernels. `rewrite` changes every graph before its net is built.
+    `frugal`: gradients of large weights are not kept after they have moved them, which is during backward.
     `passes` may run the training net in a way of its own: forward and, if asked, backward.
     """
 
@@ -71,6 +72,7 @@ class Solver:
         keep: int = 0,
         interp: bool = True,
         rewrite: Callable[[Graph], Graph] | None = None,
+        frugal: bool = False,
         passes: Callable[[bool], tuple[float, dict[Blob, Tensor]] | None] | None = None,
     ) -> None:
         self.document = settings.read(solver, overrides)
@@ -79,7 +81,7 @@ class Solver:
         self.ranks = Ranks(self.device)
         self.precision = Precision(precision, self.device)
         self.feed, self.test_feed, self.observe, self.score_every = feed, test_feed, observe, score_every
-        self.rewrite = rewrite
+        self.rewrite, self.frugal = rewrite, frugal
         self.passes = passes
         self.on_start: list[Callable[[], Any]] = []
         """Called in every iteration before its first pass."""
@@ -280,12 +282,19 @@ class Solver:
         if debug:
             debug.forward(values)
         if backward:
-            loss.backward()
+            with self._moving():
+                loss.backward()
         if debug:
             debug.backward(values)
         if self.observe:
             self.observe(values)
         return float(loss.value), values
+
+    def _moving(self) -> AbstractContextManager[None]:
+        """Around backward: large weights move at once where nobody asks for all gradients together."""
+        alone = self.param.iter_size == 1 and self.ranks.world == 1 and self.param.clip_gradients < 0
+        asked = self._debug or self.on_gradients or self.param.snapshot_diff
+        return self.update.early(self.lr, self.iter) if self.frugal and alone and not asked else nullcontext()
 
     def _wanted(self, debug: Debug | None) -> tuple[Blob, ...]:
         """What a pass must give besides outputs and losses."""
