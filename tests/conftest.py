@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,3 +21,13 @@ def seeded() -> None:
     np.random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """How much a verb that ran in this process was to say, and where to, does not outlast its test."""
+    yield
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.split(".")[0] == "netspec" and isinstance(logger, logging.Logger):
+            logger.setLevel(logging.NOTSET)
+            logger.propagate = True
