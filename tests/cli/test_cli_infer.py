@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -23,15 +22,6 @@ POOL = """layer { name: "prob" type: "Pooling" bottom: "score" top: "prob"
 DATA = """layer { name: "data" type: "Python" top: "data" top: "label" python_param { module: "voc_layers"
   layer: "VOCSegDataLayer" param_str: "{'split': 'val', 'mean': (0, 0, 0), 'voc_dir': 'none'}" } }"""
 LOSS = 'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "score" bottom: "label" top: "loss" }'
-
-
-@pytest.fixture(autouse=True)
-def level():
-    """Verbs set the level of the package's logger."""
-    logger = logging.getLogger("netspec")
-    before = logger.level
-    yield
-    logger.setLevel(before)
 
 
 @pytest.fixture

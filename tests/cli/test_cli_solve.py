@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -46,15 +45,6 @@ DEPLOY = f"""
 layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 1 dim: 3 dim: 8 dim: 9 }} }} }}
 {SCORE}
 """
-
-
-@pytest.fixture(autouse=True)
-def level():
-    """Verbs set the level of the package's logger."""
-    logger = logging.getLogger("netspec")
-    before = logger.level
-    yield
-    logger.setLevel(before)
 
 
 def write(folder: Path, max_iter: int = 8) -> str:
