@@ -8,6 +8,7 @@
     python tools/bench.py layers              # GoogLeNet and ResNet-50, whole and by layer type (bench_layers.py)
     python tools/bench.py solver              # the update of 134 million parameters, every rule (bench_solver.py)
     python tools/bench.py convert             # weight files of VGG16's size, beside cp (bench_convert.py)
+    python tools/bench.py gpu                 # FCN-8s and FCN-32s on a GPU (bench_gpu.py)
     python tools/bench.py --quick             # beside eager PyTorch alone; any part: small, minutes become seconds
 
 Several parts may be named at once. Peers that are not installed are left out: pip install 'netspec[bench]'.
@@ -82,6 +83,14 @@ def convert(given: argparse.Namespace, folder: str) -> Rows:
     return []
 
 
+def gpu(given: argparse.Namespace, folder: str) -> Rows:
+    import bench_gpu
+
+    height, width = (given.size or "500x500").split("x")
+    bench_gpu.main(given.runs or 5, given.quick, (int(height), int(width)))
+    return []
+
+
 PARTS: dict[str, Callable[[argparse.Namespace, str], Rows]] = {
     "nets": nets,
     "load": load,
@@ -90,6 +99,7 @@ PARTS: dict[str, Callable[[argparse.Namespace, str], Rows]] = {
     "layers": layers,
     "solver": solver,
     "convert": convert,
+    "gpu": gpu,
 }
 ON_FILES = ("nets", "load", "passes", "growth")
 """Parts that read the weights from files."""

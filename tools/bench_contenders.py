@@ -73,7 +73,7 @@ def recomputing_step(job: Job) -> Run:
     return netspec_step(job)
 
 
-def make_solver(job: Job, net: Path, feed: dict[str, Any], weights: Path | None = None) -> Any:
+def make_solver(job: Job, net: Path, feed: dict[str, Any], weights: Path | None = None, device: str = "cpu") -> Any:
     """A solver that reads nothing, tests nothing and says nothing."""
     import netspec
     from netspec import schema
@@ -84,6 +84,7 @@ def make_solver(job: Job, net: Path, feed: dict[str, Any], weights: Path | None 
     return netspec.Solver(
         schema.new("SolverParameter", train_net=str(net), **fields),
         weights=weights,
+        device=device,
         context=netspec.Context(
             no_pass=frozenset(job.options.get("no_pass", ())), recompute=job.options.get("recompute", False)
         ),

@@ -18,8 +18,11 @@ DEPLOY = ROOT / "prototxt/voc-fcn8s/deploy.prototxt"
 Shape = tuple[int, int, int, int]
 
 
-def module() -> Any:
-    """FCN-8s as a good engineer writes it in PyTorch, with the released net's layers, pads, crops and kernels."""
+def module(skips: bool = True) -> Any:
+    """FCN-8s as a good engineer writes it in PyTorch, with the released net's layers, pads, crops and kernels.
+
+    Without skips it is FCN-32s.
+    """
     import torch
     from torch import nn
 
@@ -45,7 +48,7 @@ def module() -> Any:
     def crop(x: Any, offset: int, like: Any) -> Any:
         return x[:, :, offset : offset + like.shape[2], offset : offset + like.shape[3]]
 
-    class FCN8s(nn.Module):
+    class FCN(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.to_pool3 = nn.Sequential(stage(1, 3, 64, 2, 100), stage(2, 64, 128, 2), stage(3, 128, 256, 3))
@@ -53,6 +56,9 @@ def module() -> Any:
             self.fc6, self.relu6, self.drop6 = nn.Conv2d(512, 4096, 7), nn.ReLU(inplace=True), nn.Dropout(0.5)
             self.fc7, self.relu7, self.drop7 = nn.Conv2d(4096, 4096, 1), nn.ReLU(inplace=True), nn.Dropout(0.5)
             self.score_fr = nn.Conv2d(4096, 21, 1)
+            if not skips:
+                self.upscore = up(64, 32)
+                return
             self.score_pool4, self.score_pool3 = nn.Conv2d(512, 21, 1), nn.Conv2d(256, 21, 1)
             self.upscore2, self.upscore_pool4, self.upscore8 = up(4, 2), up(4, 2), up(16, 8)
 
@@ -60,12 +66,15 @@ def module() -> Any:
             pool3 = self.to_pool3(data)
             pool4 = self.to_pool4(pool3)
             x = self.drop6(self.relu6(self.fc6(self.to_pool5(pool4))))
-            x = self.upscore2(self.score_fr(self.drop7(self.relu7(self.fc7(x)))))
+            x = self.score_fr(self.drop7(self.relu7(self.fc7(x))))
+            if not skips:
+                return crop(self.upscore(x), 19, data)
+            x = self.upscore2(x)
             x = self.upscore_pool4(x + crop(self.score_pool4(pool4), 5, x))
             x = self.upscore8(x + crop(self.score_pool3(pool3), 9, x))
             return crop(x, 31, data)
 
-    return FCN8s()
+    return FCN()
 
 
 def load_module(folder: str) -> Any:
@@ -91,8 +100,18 @@ def randomize(net: Any) -> None:
             torch.nn.init.normal_(p, std=0.01)
 
 
+def copy(written: Any, net: Any) -> None:
+    """The module's weights into netspec's net: its layers are named as the net's."""
+    import torch
+
+    mine = dict(net.named_parameters())
+    with torch.no_grad():
+        for name, p in written.named_parameters():
+            mine[".".join(name.split(".")[-2:])].copy_(p)
+
+
 def write_weights(folder: Path) -> None:
-    """fcn8s.pt and fcn8s.caffemodel: the module's layers are named as the net's."""
+    """fcn8s.pt and fcn8s.caffemodel."""
     import torch
 
     import netspec
@@ -102,10 +121,7 @@ def write_weights(folder: Path) -> None:
     randomize(written)
     torch.save(written.state_dict(), folder / "fcn8s.pt")
     net = netspec.load(DEPLOY, shapes={"data": (1, 3, 64, 64)})
-    mine = dict(net.named_parameters())
-    with torch.no_grad():
-        for name, p in written.named_parameters():
-            mine[".".join(name.split(".")[-2:])].copy_(p)
+    copy(written, net)
     weights.write(folder / "fcn8s.caffemodel", net.to_model())
 
 

@@ -16,81 +16,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import netspec  # isort: skip  (before torch makes its first tensor)
+import bench_fcn8s
 import torch
+from bench_contenders import DECAY, MOMENTUM, RATE, make_solver
+from bench_turns import Job
 from torch import nn
 
+import netspec
+
 ROOT = Path(__file__).resolve().parent.parent
-RATE, MOMENTUM, DECAY = 1e-10, 0.99, 5e-4
-QUIET = {"test_net": "[]", "test_iter": "[]", "test_interval": 0, "display": 0, "snapshot": 0}
 PASSES = 10
 Run = Callable[[], Any]
 
 
-def upsampling(kernel: int, stride: int) -> nn.ConvTranspose2d:
-    """Frozen bilinear interpolation of 21 score maps."""
-    layer = nn.ConvTranspose2d(21, 21, kernel, stride, bias=False)
-    layer.weight.requires_grad_(False)
-    factor = (kernel + 1) // 2
-    line = 1 - (torch.arange(kernel) - (factor - 0.5)).abs() / factor
-    layer.weight.zero_()
-    layer.weight[range(21), range(21)] = line[:, None] * line[None, :]
-    return layer
-
-
-class HandWritten(nn.Module):
-    """FCN-8s or FCN-32s as the released nets have it: layers, pads, crops, kernels."""
-
-    def __init__(self, skips: bool) -> None:
-        super().__init__()
-        self.skips = skips
-        self.to_pool3 = nn.Sequential(*stage(3, 64, 2, 100), *stage(64, 128, 2), *stage(128, 256, 3))
-        self.to_pool4, self.to_pool5 = nn.Sequential(*stage(256, 512, 3)), nn.Sequential(*stage(512, 512, 3))
-        self.fc6 = nn.Sequential(nn.Conv2d(512, 4096, 7), nn.ReLU(inplace=True), nn.Dropout(0.5))
-        self.fc7 = nn.Sequential(nn.Conv2d(4096, 4096, 1), nn.ReLU(inplace=True), nn.Dropout(0.5))
-        self.score_fr = nn.Conv2d(4096, 21, 1)
-        with torch.no_grad():
-            if skips:
-                self.score_pool4, self.score_pool3 = nn.Conv2d(512, 21, 1), nn.Conv2d(256, 21, 1)
-                self.up2, self.up4, self.up8 = upsampling(4, 2), upsampling(4, 2), upsampling(16, 8)
-            else:
-                self.up32 = upsampling(64, 32)
-
-    def forward(self, data: Any) -> Any:
-        pool3 = self.to_pool3(data)
-        pool4 = self.to_pool4(pool3)
-        x = self.score_fr(self.fc7(self.fc6(self.to_pool5(pool4))))
-        if not self.skips:
-            return crop(self.up32(x), 19, data)
-        x = self.up2(x)
-        x = self.up4(x + crop(self.score_pool4(pool4), 5, x))
-        x = self.up8(x + crop(self.score_pool3(pool3), 9, x))
-        return crop(x, 31, data)
-
-
-def stage(channels: int, width: int, convs: int, first_pad: int = 1) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for i in range(convs):
-        layers += [nn.Conv2d(width if i else channels, width, 3, padding=1 if i else first_pad), nn.ReLU(inplace=True)]
-    return [*layers, nn.MaxPool2d(2, 2, ceil_mode=True)]
-
-
-def crop(x: Any, offset: int, like: Any) -> Any:
-    return x[:, :, offset : offset + like.shape[2], offset : offset + like.shape[3]]
-
-
-def random_weights(module: nn.Module) -> None:
-    """He-scaled, so that nothing is zero or infinite; the same for all, since the seed is."""
-    torch.manual_seed(0)
-    for p in module.parameters():
-        if p.requires_grad:
-            nn.init.kaiming_normal_(p) if p.ndim == 4 else nn.init.zeros_(p)
+def theirs(name: str) -> Any:
+    """The hand-written net on the GPU, channels innermost, with the same random weights each time."""
+    net = bench_fcn8s.module(skips=name.endswith("8s"))
+    bench_fcn8s.randomize(net)
+    return net.cuda().to(memory_format=torch.channels_last)
 
 
 def theirs_forward(name: str, precision: str, compiled: bool, data: Any) -> Run:
-    net = HandWritten(name.endswith("8s")).eval()
-    random_weights(net)
-    net = net.cuda().to(memory_format=torch.channels_last)
+    net = theirs(name).eval()
     if precision == "bf16":
         net, data = net.bfloat16(), data.bfloat16()
     data = data.to(memory_format=torch.channels_last)
@@ -104,9 +51,8 @@ def theirs_forward(name: str, precision: str, compiled: bool, data: Any) -> Run:
 
 
 def ours_forward(name: str, precision: str, data: Any) -> Run:
-    path = ROOT / f"prototxt/{name}/deploy.prototxt"
-    net = netspec.load(path, shapes={"data": tuple(data.shape)})
-    random_weights(net)
+    net = netspec.load(ROOT / f"prototxt/{name}/deploy.prototxt", shapes={"data": tuple(data.shape)})
+    bench_fcn8s.copy(theirs(name), net)
     netspec.freeze(net.cuda(), precision)
 
     def run() -> Any:
@@ -117,9 +63,7 @@ def ours_forward(name: str, precision: str, data: Any) -> Run:
 
 
 def theirs_step(name: str, precision: str, compiled: bool, data: Any, label: Any) -> Run:
-    net = HandWritten(name.endswith("8s")).train()
-    random_weights(net)
-    net = net.cuda().to(memory_format=torch.channels_last)
+    net = theirs(name).train()
     data, target = data.to(memory_format=torch.channels_last), label[:, 0].long()
     learned = [p for p in net.parameters() if p.requires_grad]
     groups = [
@@ -142,19 +86,9 @@ def theirs_step(name: str, precision: str, compiled: bool, data: Any, label: Any
 
 
 def ours_step(name: str, precision: str, data: Any, label: Any) -> Run:
-    from netspec.passes.data_to_input import data_to_input
-    from netspec.solver import Solver
-
-    shapes = {"data": tuple(data.shape), "label": tuple(label.shape)}
-    solver = Solver(
-        ROOT / f"solvers/released/{name}.prototxt",
-        overrides={"base_lr": RATE, "momentum": MOMENTUM, "weight_decay": DECAY, **QUIET},
-        rewrite=lambda graph: data_to_input(graph, shapes).graph,
-        feed=lambda: {"data": data, "label": label},
-        device="cuda",
-        precision=precision,
-    )
-    random_weights(solver.net)
+    job = Job("train", "netspec", "", precision, tuple(data.shape), "", 0)
+    solver = make_solver(job, ROOT / f"prototxt/{name}/train.prototxt", {"data": data, "label": label}, device="cuda")
+    bench_fcn8s.copy(theirs(name), solver.net)
     return lambda: solver.step(1)
 
 
@@ -249,9 +183,3 @@ def main(runs: int, quick: bool, size: tuple[int, int]) -> None:
                 group(task, name, precision, runs, quick, size)
                 torch._dynamo.reset()
                 torch.cuda.empty_cache()
-
-
-if __name__ == "__main__":
-    import sys
-
-    main(5, "--quick" in sys.argv, (500, 500))
