@@ -38,12 +38,11 @@ def recomputation(bound: Bound, steps: Steps, apart: Collection[int], statistics
         number = step[0]
         spec, layer = bound.graph.layers[number], bound.layers[number]
         last = out[-1] if out else None
-        inside = last is not None and last.again and spec.bottoms and spec.bottoms[0] in made(bound, last)
+        inside = last is not None and last.again and not made(bound, last).isdisjoint(spec.bottoms[:1])
         again = number not in apart and number not in statistics and repeatable(spec, layer)
-        again = again and (not layer.overwrite or bool(inside))
-        goes_on = last is not None and last.again == again
-        goes_on = goes_on and (not again or len(last.steps) < length or layer.overwrite)
-        if goes_on and last is not None:
+        again = again and (not layer.overwrite or inside)
+        alike = last is not None and last.again == again
+        if last is not None and alike and (not again or len(last.steps) < length or layer.overwrite):
             out[-1] = Stretch((*last.steps, step), again)
         else:
             out.append(Stretch((step,), again))
