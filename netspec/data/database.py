@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from netspec.errors import Loc, SpecError
 START_SIZE = 1 << 24  # bytes a new database may grow to at first
 PER_COMMIT = 1 << 24  # bytes
 LONGEST_KEY = 511  # bytes, LMDB's limit
+PATIENCE = 1.0  # seconds that an opening waits for another reader's closing
 
 _shared: weakref.WeakValueDictionary[str, Database] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
@@ -94,17 +96,25 @@ def _open(path: Path) -> Any:
     file = path / "data.mdb" if path.is_dir() else path
     if not file.is_file():
         raise SpecError(f"{path} is no LMDB: it has no data.mdb")
-    try:
-        env = lmdb.open(str(path), readonly=True, lock=False, create=False, subdir=path.is_dir(), max_dbs=0)
-    except lmdb.Error as e:
-        if "already open" in str(e):
-            raise SpecError(f"{path} is open in this process, and cannot be twice; close() it first") from None
-        raise SpecError(f"{path} is no LMDB that can be read: {e}") from None
+    env = _environment(path, time.monotonic() + PATIENCE)
     wanted = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if file.stat().st_size < wanted:  # reading past the end of a mapped file would end the process
         env.close()
         raise SpecError(f"{file} is cut short: {file.stat().st_size} of {wanted} bytes")
     return env
+
+
+def _environment(path: Path, until: float) -> Any:
+    """LMDB's own handle. That of a reader which has just gone may still be closing in its thread: it is waited for."""
+    while True:
+        try:
+            return lmdb.open(str(path), readonly=True, lock=False, create=False, subdir=path.is_dir(), max_dbs=0)
+        except lmdb.Error as e:
+            if "already open" not in str(e):
+                raise SpecError(f"{path} is no LMDB that can be read: {e}") from None
+            if time.monotonic() > until:
+                raise SpecError(f"{path} is open in this process, and cannot be twice; close() it first") from None
+        time.sleep(0.01)
 
 
 def is_leveldb(path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import lmdb
@@ -49,6 +50,20 @@ def test_one_handle_per_path_closed_with_its_last_reader(db, tmp_path):
     del keys
     gc.collect()
     lmdb.open(str(db), readonly=True, lock=False).close()
+
+
+def test_opening_waits_for_a_handle_that_is_being_closed(db):
+    def come_and_go(_):
+        for _ in range(300):
+            assert open_database(db).keys()(2)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(come_and_go, range(3)))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_nothing_is_written_beside_it(db):
