@@ -273,8 +273,9 @@ class Net(nn.Module):
     def _run_scaled(self, norm: Step, scale: Step, values: Mapping[Blob, Tensor]) -> dict[Blob, Tensor]:
         """The top of a Scale from the bottom of its BatchNorm, which takes the factor and the bias as its own."""
         x = norm.widened(values[norm.spec.bottoms[0]])
-        for step in (norm, scale):
-            step.check((tuple(x.shape),))
+        shapes = (x.shape,)
+        norm.check(shapes)
+        scale.check(shapes)
         flow = x if norm.gradient[0] or not x.requires_grad else x.detach()
         factor, bias = scale.layer.values([x], scale.params())
         with blame(norm.spec):

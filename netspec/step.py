@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,9 +51,13 @@ class Step:
             return self.packed
         if self.blobs is None:
             return []
-        rows = zip(self.blobs.blobs(), self.shapes, self.learns, strict=True)
-        shaped = [(p if p.shape == shape else p.view(shape), learns) for p, shape, learns in rows]
-        return [p if learns or not p.requires_grad else p.detach() for p, learns in shaped]
+        blobs = self.blobs.blobs()
+        shaped = [p if p.shape == shape else p.view(shape) for p, shape in zip(blobs, self.shapes, strict=True)]
+        if not torch.is_grad_enabled():
+            return shaped
+        return [
+            p if learns or not p.requires_grad else p.detach() for p, learns in zip(shaped, self.learns, strict=True)
+        ]
 
     def blob_names(self) -> list[str]:
         """What the layer calls its blobs."""
@@ -77,16 +80,19 @@ class Step:
             self.checked.clear()
         self.checked.add(key)
 
-    def run(self, bottoms: Sequence[Tensor]) -> list[Tensor]:
+    def run(self, bottoms: list[Tensor]) -> list[Tensor]:
         """The layer's tops; bottoms that take no gradient are cut off."""
-        self.check(tuple(tuple(b.shape) for b in bottoms))
-        flow = [b if g or not b.requires_grad else b.detach() for b, g in zip(bottoms, self.gradient, strict=True)]
+        self.check(tuple([b.shape for b in bottoms]))
+        if torch.is_grad_enabled():
+            bottoms = [
+                b if g or not b.requires_grad else b.detach() for b, g in zip(bottoms, self.gradient, strict=True)
+            ]
         with blame(self.spec):
-            return self.forward(flow)
+            return self.forward(bottoms)
 
-    def forward(self, bottoms: Sequence[Tensor]) -> list[Tensor]:
+    def forward(self, bottoms: list[Tensor]) -> list[Tensor]:
         """What the layer makes of bottoms that are known to fit."""
-        return self.layer.forward([self.widened(b) for b in bottoms], self.params())
+        return self.layer.forward([self.widened(b) for b in bottoms] if self.widens else bottoms, self.params())
 
     def widened(self, bottom: Tensor) -> Tensor:
         """The bottom in the number type of the blobs."""

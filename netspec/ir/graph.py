@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from netspec.errors import Loc, SpecError
 from netspec.spec.text import Place
@@ -12,8 +12,7 @@ from netspec.spec.text import Place
 AUTOMATIC = "(automatic)"
 
 
-@dataclass(frozen=True, order=True)
-class Blob:
+class Blob(NamedTuple):
     """A value: a name, and how often layers have overwritten it in place before."""
 
     name: str

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from netspec import schema
 from netspec.ir.coords import IDENTITY, CoordMap
 from netspec.layers.base import Layer, ParamBlob, Shape
-from netspec.lazytorch import F, torch
+from netspec.lazytorch import torch
 
 
 class BatchNorm(Layer):
@@ -56,26 +56,38 @@ class BatchNorm(Layer):
         factor, bias = (*params[3:], None, None)[:2]
         if self.stored:
             mean, variance, weight = params[:3]
-            share = torch.where(weight == 0, 0, 1 / weight)
-            y = F.batch_norm(x, mean * share, variance * share, factor, bias, eps=self.p.eps)
+            share = weight.reciprocal().nan_to_num_(torch.nan, posinf=0.0, neginf=0.0)
+            y = batch_norm(x, factor, bias, mean * share, variance * share, False, self.p.eps)
         else:
             mean, variance = (torch.zeros_like(p) for p in params[:2])
-            cudnn = torch.backends.cudnn.enabled
-            y = torch.batch_norm(x, factor, bias, mean, variance, True, 1.0, self.p.eps, cudnn)
+            y = batch_norm(x, factor, bias, mean, variance, True, self.p.eps)
             single = x.numel() == x.shape[1]
             self.remember(
                 params[:3], [mean, torch.zeros_like(variance) if single else variance, torch.ones_like(params[2])]
             )
-        return [y.reshape(bottoms[0].shape)]
+        return [y if bottoms[0].ndim > 1 else y[:, 0]]
 
-    def remember(self, params: Sequence[torch.Tensor], batch: Sequence[torch.Tensor]) -> None:
+    def remember(self, params: list[torch.Tensor], batch: list[torch.Tensor]) -> None:
         """Adds the batch's statistics to the stored sums."""
         with torch.no_grad():
-            for total, new in zip(params, batch, strict=True):
-                total.mul_(self.p.moving_average_fraction).add_(new)
+            torch._foreach_mul_(params, self.p.moving_average_fraction)
+            torch._foreach_add_(params, batch)
 
     def coord_map(self) -> CoordMap:
         return IDENTITY
 
     def pixelwise(self) -> bool:
         return self.stored
+
+
+def batch_norm(
+    x: torch.Tensor,
+    factor: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    train: bool,
+    eps: float,
+) -> torch.Tensor:
+    """By the given statistics, or by those of x, which replace them. Called without the checks of torch's wrapper."""
+    return torch.batch_norm(x, factor, bias, mean, variance, train, 1.0, eps, torch.backends.cudnn.enabled)

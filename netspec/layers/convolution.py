@@ -143,7 +143,7 @@ class Convolution(ConvolutionBase):
 
 def as_matrix(weight: torch.Tensor, window: Window, x: torch.Tensor, group: int) -> bool:
     """Whether a weight is so large, and the places so few, that the windows written out as columns take less memory."""
-    if weight.device.type != "cpu" or weight.nbytes <= LARGE or group > 1 or x.ndim != 4 or len(window.kernel) != 2:
+    if weight.nbytes <= LARGE or weight.device.type != "cpu" or group > 1 or x.ndim != 4 or len(window.kernel) != 2:
         return False
     if torch.compiler.is_compiling() or not weight.is_contiguous():
         return False
