@@ -2,7 +2,8 @@
 
 1. In the TEST phase, on the CPU, weights of two-dimensional convolutions are reordered once for oneDNN's kernels and
    the plain ones let go, so that memory does not grow; channels lie innermost in all feature maps.
-   A weight of more than 32 MiB stays plain in fp32: reordering it would once take more memory than any pass does.
+   A weight of more than 32 MiB that something else holds stays plain in fp32: there would be two.
+   In fp32, 3 x 3 windows of stride 1 on many channels go by Winograd's products (switched off by no_pass "winograd").
 2. A ReLU in place behind such a convolution is computed with it.
 3. With bf16, convolutions multiply in bfloat16 and add up in float32; layers with other weights, upsampling and what
    follows are float32 again.
@@ -14,6 +15,9 @@ fp32 gives the same values up to the order of additions. A frozen net has no par
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import torch
 
 from netspec import heap
@@ -21,9 +25,10 @@ from netspec.errors import SpecError
 from netspec.layers.convolution import LARGE, Convolution
 from netspec.layers.packed import can_pack, pack
 from netspec.layers.relu import ReLU
+from netspec.layers.winograd import by_tiles, suits
 from netspec.net import Net
 from netspec.recording import Recorder, recordable
-from netspec.step import Step
+from netspec.step import LayerBlobs, Step
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
@@ -34,13 +39,13 @@ def freeze(net: Net, precision: str = "fp32") -> Net:
         raise SpecError("only a net in the TEST phase can be frozen")
     if precision not in DTYPES:
         raise SpecError(f"precision '{precision}' is unknown (known: {', '.join(DTYPES)})")
-    heap.prepare(heap.FROZEN)
     net.requires_grad_(False)
     packing = net.device.type == "cpu" and can_pack()
     for number, step in enumerate(net.steps):
         if packs(step):
             freeze_step(net, number, step, DTYPES[precision], packing)
         step.widens = precision == "bf16" and step.packed is None and step.blobs is not None
+    heap.prepare(heap.FROZEN)
     if net.device.type == "cuda" and recordable(net.bound) and "cuda_graphs" not in net.context.no_pass:
         net.recorder = Recorder(lambda: [halo.held() for halo in net.halos.values()])
     return net
@@ -56,20 +61,37 @@ def packs(step: Step) -> bool:
 @torch.no_grad()
 def freeze_step(net: Net, number: int, step: Step, dtype: torch.dtype, packing: bool) -> None:
     assert isinstance(step.layer, Convolution) and step.blobs is not None
+    spent = has_one_reader(step.blobs)
     weight, *bias = (p.detach() for p in step.params())
-    if dtype == torch.float32 and weight.nbytes > LARGE:
+    if dtype == torch.float32 and weight.nbytes > LARGE and not spent:
         return
     bias = [b.to(dtype) for b in bias]
     if not packing:
         step.packed = [weight.to(dtype).contiguous(memory_format=torch.channels_last), *bias]
         return
-    window = step.layer.sliding()
+    window, group = step.layer.sliding(), step.layer.group
     assert window is not None
     bottom = net.blob_shapes[step.spec.bottoms[0]]
-    settings = window.pad, window.stride, window.dilation, step.layer.group, bottom
-    step.packed = [pack(weight, dtype, *settings), *bias]
+    if dtype == torch.float32 and "winograd" not in net.context.no_pass and suits(weight, window, group, bottom):
+        step.packed = [by_tiles(weight), *bias]
+    else:
+        step.packed = [pack(weight, dtype, window, group, bottom, spent), *bias]
     release(net, number, step)
     fuse_relu(net, step)
+
+
+def has_one_reader(blobs: LayerBlobs) -> bool:
+    """Whether nothing else holds the first of a layer's blobs, or its memory."""
+    alone = LayerBlobs()
+    alone.register_parameter("weight", torch.nn.Parameter(torch.empty(1), requires_grad=False))
+    return hasattr(torch._C, "_storage_Use_Count") and holders(blobs) == holders(alone)
+
+
+def holders(blobs: LayerBlobs) -> tuple[int, int, int]:
+    """How many hold a layer's first blob in Python, in PyTorch, and its memory: with this function's own."""
+    blob: Any = blobs.blobs()[0]
+    storage = blob.untyped_storage()
+    return sys.getrefcount(blob), blob._use_count(), torch._C._storage_Use_Count(storage._cdata)  # type: ignore[attr-defined]
 
 
 def release(net: Net, number: int, step: Step) -> None:

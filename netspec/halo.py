@@ -1,18 +1,18 @@
-"""Runs the chains that passes/halo_elision plans: planes, constants, and the frame from a template."""
+"""Runs the chains that passes/halo_elision plans: constants, the frame from a template, and the planes (planes.py)."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from netspec.ir.graph import Blob
 from netspec.layers.base import Shape
-from netspec.passes.halo_elision import Chain, Level, Plan, Span, plan, top_sizes
+from netspec.passes.halo_elision import Chain, Level, Plan, plan, top_sizes
+from netspec.planes import layout_of, planes, run_layer
 from netspec.step import Step
 
 Surroundings = tuple[list[Tensor], dict[int, Tensor]]
@@ -124,103 +124,11 @@ def template(steps: Sequence[Step], first: Tensor, size: tuple[int, int], wanted
     return made
 
 
-def run_layer(step: Step, x: Tensor) -> Tensor:
-    return step.forward([x])[0]
-
-
-def planes(
-    steps: Sequence[Step], x: Tensor, consts: Sequence[Tensor], found: Plan, wanted: Sequence[int], recompute: bool
-) -> Iterator[tuple[int, Tensor]]:
-    """The wanted layers' tops within their planes, in turn; with `recompute`, backward runs each stage again."""
-    have, before = (Span(0, x.shape[2]), Span(0, x.shape[3])), x.new_zeros(1, x.shape[1], 1, 1)
-    for stage in stages(steps):
-        args = steps, x, have, before, consts, found, stage, wanted
-        tops: dict[int, Tensor] = checkpoint(run_stage, *args, use_reentrant=False) if recompute else run_stage(*args)
-        last = stage[-1]
-        x, have, before = tops[last], (found.rows[last].plane, found.columns[last].plane), consts[last]
-        yield from ((i, y) for i, y in tops.items() if i in wanted)
-
-
-def stages(steps: Sequence[Step]) -> list[list[int]]:
-    """Positions in the chain, cut behind each layer of a stride."""
-    out: list[list[int]] = [[]]
-    for i, step in enumerate(steps):
-        out[-1].append(i)
-        window = step.layer.sliding()
-        if window is not None and max(window.stride) > 1 and i + 1 < len(steps):
-            out.append([])
-    return out
-
-
-def run_stage(
-    steps: Sequence[Step],
-    x: Tensor,
-    have: tuple[Span, Span],
-    before: Tensor,
-    consts: Sequence[Tensor],
-    found: Plan,
-    stage: Sequence[int],
-    wanted: Sequence[int],
-) -> dict[int, Tensor]:
-    """The last top of a stage and the wanted ones; `have` and `before` are the plane and the constant of its bottom."""
-    tops = {}
-    for i in stage:
-        row, column = found.rows[i], found.columns[i]
-        x = advance(steps[i], x, have, before, consts[i], row, column)
-        have, before = (row.plane, column.plane), consts[i]
-        if i in wanted or i == stage[-1]:
-            tops[i] = x
-    return tops
-
-
-def advance(
-    step: Step, x: Tensor, have: tuple[Span, Span], before: Tensor, const: Tensor, row: Level, column: Level
-) -> Tensor:
-    """One layer on its plane; `before` and `const` are the constants around its bottom and its top."""
-    window = step.layer.sliding()
-    if window is None:
-        return run_layer(step, fit(x, have, (row.plane, column.plane), before))
-    if row.slide.keeps_place and column.slide.keeps_place:
-        x = fit(x, have, (row.plane, column.plane), before)
-        return ring(step.layer.slide(x, step.params(), window.pad), window.pad, const)
-    x = fit(x, have, (row.slide.needs(row.plane), column.slide.needs(column.plane)), before)
-    return step.layer.slide(x, step.params(), (0, 0))
-
-
-def fit(x: Tensor, have: tuple[Span, Span], want: tuple[Span, Span], const: Tensor) -> Tensor:
-    """The same map on another plane: cut, and continued by its constant."""
-    if have == want:
-        return x
-    inner = [Span(max(h.lo, w.lo), min(h.hi, w.hi)) for h, w in zip(have, want, strict=True)]
-    cut = x[:, :, cells(inner[0], have[0]), cells(inner[1], have[1])]
-    if tuple(inner) == want:
-        return cut
-    layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-    out = const.expand(x.shape[0], x.shape[1], len(want[0]), len(want[1])).clone(memory_format=layout)
-    out[:, :, cells(inner[0], want[0]), cells(inner[1], want[1])] = cut
-    return out
-
-
-def cells(span: Span, origin: Span) -> slice:
-    """The span as indices into a tensor that starts at `origin`."""
-    return slice(span.lo - origin.lo, span.hi - origin.lo)
-
-
-def ring(y: Tensor, width: Sequence[int], const: Tensor) -> Tensor:
-    """Overwrites the edge that zero padding spoiled with the constant it should be."""
-    (top, left), (height, length) = width, y.shape[2:]
-    y[:, :, :top] = const
-    y[:, :, height - top :] = const
-    y[:, :, top : height - top, :left] = const
-    y[:, :, top : height - top, length - left :] = const
-    return y
-
-
 def whole(frame: Tensor, plane: Tensor, row: Level, column: Level) -> Tensor:
     """The whole top: the template, its constant row and column repeated, and the plane in its place."""
     full = frame.index_select(2, stretched(row, frame.device)).index_select(3, stretched(column, frame.device))
     full = full.expand(plane.shape[0], -1, -1, -1)
-    layout = torch.channels_last if plane.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    layout = layout_of(plane)
     full = full.clone(memory_format=layout) if plane.shape[0] > 1 else full.contiguous(memory_format=layout)
     full[:, :, row.plane.lo : row.plane.hi, column.plane.lo : column.plane.hi] = plane
     return full

@@ -14,6 +14,7 @@ What the environment says already (MALLOC_*, GLIBC_TUNABLES, THP_MEM_ALLOC_ENABL
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import sys
 
@@ -31,3 +32,10 @@ def prepare(below: int = TRAINING) -> None:
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, below)
         mallopt(M_TRIM_THRESHOLD, KEPT)
+
+
+def let_go(address: int, size: int) -> None:
+    """Gives the whole pages of a block back to the system (Linux only): what was there reads as zeros from then on."""
+    start, end = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE, (address + size) // mmap.PAGESIZE * mmap.PAGESIZE
+    if sys.platform == "linux" and start < end:
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)

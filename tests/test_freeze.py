@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import netspec
+from netspec import heap
 from netspec.errors import SpecError
 from netspec.frozen import freeze
-from netspec.layers import Context
+from netspec.layers import Context, packed
 from netspec.layers.deconvolution import bilinear_diagonal, interpolate
 from netspec.layers.window import Window
 from netspec.net import Net
@@ -84,6 +85,29 @@ def test_plain_weights_are_let_go() -> None:
     net = freeze(slim((1, 3, 60, 70)))
     assert "conv1_1.weight" not in net.state_dict()
     assert not any(p.requires_grad for p in net.parameters())
+
+
+@pytest.mark.parametrize("holder", ["nobody", "parameter", "view", "array"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_weights_that_somebody_holds_keep_their_values(
+    holder: str, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "PART", 2**13)
+    let_go: list[int] = []
+    give_back = heap.let_go
+    monkeypatch.setattr(heap, "let_go", lambda address, size: let_go.append(size) or give_back(address, size))
+    net, x = slim((1, 3, 60, 70)), torch.randn(1, 3, 60, 70)
+    parameters = [p for p in net.parameters() if p.ndim == 4]
+    keep = {"nobody": lambda p: p.clone(), "parameter": lambda p: p, "view": lambda p: p.detach()[1:]}
+    held = [keep.get(holder, lambda p: p.detach().numpy())(p) for p in parameters]
+    before = [torch.as_tensor(h).detach().clone() for h in held]
+    with torch.inference_mode():
+        want = net(data=x, blobs=["score"])["score"]
+        del parameters
+        got = freeze(net, precision)(data=x, blobs=["score"])["score"]
+    assert (got - want).abs().max() <= (0.05 if precision == "bf16" else 1e-4) * want.abs().max()
+    assert all(torch.equal(torch.as_tensor(h), b) for h, b in zip(held, before, strict=True))
+    assert bool(let_go) == (holder == "nobody")
 
 
 def test_a_shared_weight_is_kept_for_its_sharer(tmp_path: Path) -> None:

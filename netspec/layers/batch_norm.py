@@ -67,11 +67,11 @@ class BatchNorm(Layer):
             )
         return [y if bottoms[0].ndim > 1 else y[:, 0]]
 
-    def remember(self, params: list[torch.Tensor], batch: list[torch.Tensor]) -> None:
+    def remember(self, params: Sequence[torch.Tensor], batch: Sequence[torch.Tensor]) -> None:
         """Adds the batch's statistics to the stored sums."""
         with torch.no_grad():
-            torch._foreach_mul_(params, self.p.moving_average_fraction)
-            torch._foreach_add_(params, batch)
+            for total, new in zip(params, batch, strict=True):
+                total.mul_(self.p.moving_average_fraction).add_(new)
 
     def coord_map(self) -> CoordMap:
         return IDENTITY

@@ -8,11 +8,11 @@ from functools import cached_property
 from math import prod
 
 from netspec.ir.coords import CoordMap
-from netspec.layers import packed
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis
 from netspec.layers.packed import Packed
 from netspec.layers.spatial import declared_window, read_window
 from netspec.layers.window import Window
+from netspec.layers.winograd import Winograd
 from netspec.lazytorch import F, torch
 
 LARGE = 2**25
@@ -87,12 +87,16 @@ class ConvolutionBase(Layer, abstract=True):
         return [self.one(bottom, axis, window, weight, bias) for bottom in bottoms]
 
     def one(
-        self, bottom: torch.Tensor, axis: int, window: Window, weight: torch.Tensor | Packed, bias: torch.Tensor | None
+        self,
+        bottom: torch.Tensor,
+        axis: int,
+        window: Window,
+        weight: torch.Tensor | Packed | Winograd,
+        bias: torch.Tensor | None,
     ) -> torch.Tensor:
         """Axes before the channel are folded into the batch; no spatial axes at all is one cell."""
-        if isinstance(weight, Packed):
-            pad, stride, dilation = window.pad, window.stride, window.dilation
-            return packed.convolve(bottom, weight, bias, pad, stride, dilation, self.group, self.then_relu)
+        if isinstance(weight, Packed | Winograd):
+            return weight.convolve(bottom, bias, window, self.group, self.then_relu)
         lead, spatial = bottom.shape[:axis], bottom.shape[axis + 1 :]
         x = bottom if axis == 1 and spatial else bottom.reshape(prod(lead), bottom.shape[axis], *(spatial or (1,)))
         if not spatial:

@@ -36,6 +36,10 @@ class Power(Elementwise):
         y = y.add_(self.p.shift) if self.p.shift else y
         return y if self.p.power == 1 else y.pow(self.p.power)
 
+    def pixelwise(self) -> bool:
+        """In place the gradient is not that of the sum over places."""
+        return not self.in_place
+
     def slope(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """power · scale · (shift + scale x) ^ (power − 1), by the products and quotients that Caffe takes."""
         power, scale, shift = self.p.power, self.p.scale, self.p.shift

@@ -45,6 +45,11 @@ class Span:
     def within(self, other: Span) -> bool:
         return other.lo <= self.lo and self.hi <= other.hi
 
+    def common(self, other: Span) -> Span:
+        """The cells of both; of two that have none in common an empty span."""
+        lo = max(self.lo, other.lo)
+        return Span(lo, max(lo, min(self.hi, other.hi)))
+
     def hull(self, other: Span) -> Span:
         return Span(min(self.lo, other.lo), max(self.hi, other.hi))
 

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netspec import planes
 from netspec.ir.lower import lower
 from netspec.layers import Context
 from netspec.net import Net
@@ -84,6 +85,37 @@ def test_values_and_gradients(height: int, width: int, pad: int, stages: int, ba
     x = torch.randn(batch, 3, height, width, dtype=torch.float64)
     assert_same(plain, quick, x, [f"p{i}" for i in range(stages)])
     assert used(quick) > 0
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    height=st.integers(9, 45),
+    width=st.integers(9, 45),
+    stages=st.integers(1, 3),
+    batch=st.integers(1, 2),
+    rows=st.integers(1, 9),
+    extra=st.sampled_from(["", 'layer {{ name: "w_{bottom}" type: "ELU" bottom: "{bottom}" top: "{bottom}" }}\n']),
+)
+def test_stages_in_bands(height: int, width: int, stages: int, batch: int, rows: int, extra: str) -> None:
+    torch.manual_seed(1)
+    plain, quick = nets(vgg_like(40, stages, extra=extra), f"p{stages - 1}", shape=(batch, 3, height, width))
+    x = torch.randn(batch, 3, height, width, dtype=torch.float64)
+    run_in_bands, ran = planes.run_bands, []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planes, "LARGE", 0)
+        patch.setattr(planes, "BAND", rows * 4 * 8 * 100)
+        patch.setattr(planes, "run_bands", lambda *args: ran.append(len(args[-1])) or run_in_bands(*args))
+        assert_same(plain, quick, x, [f"p{i}" for i in range(stages)])
+    assert len(ran) == len(planes.stages(quick.steps[1:-1])) == stages
+
+
+def test_a_power_in_place_ends_a_chain_for_its_gradient_is_no_sum_over_places() -> None:
+    power = """layer {{ name: "w_{bottom}" type: "Power" bottom: "{bottom}" top: "{bottom}"
+      power_param {{ scale: 2 }} }}
+    """
+    plain, quick = nets(vgg_like(40, 1, extra=power), "p0", shape=(1, 3, 20, 20))
+    assert_same(plain, quick, torch.randn(1, 3, 20, 20, dtype=torch.float64), ["p0"])
+    assert used(quick) == 4
 
 
 @pytest.mark.parametrize("blobs", [["c0_1"], ["c1_0", "p1"], ["c0_0", "c0_1", "p0", "c1_1", "p1"]])
