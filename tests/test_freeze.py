@@ -98,7 +98,7 @@ def test_weights_that_somebody_holds_keep_their_values(
     monkeypatch.setattr(heap, "let_go", lambda address, size: let_go.append(size) or give_back(address, size))
     net, x = slim((1, 3, 60, 70)), torch.randn(1, 3, 60, 70)
     parameters = [p for p in net.parameters() if p.ndim == 4]
-    keep = {"nobody": lambda p: p.clone(), "parameter": lambda p: p, "view": lambda p: p.detach()[1:]}
+    keep = {"nobody": lambda p: p.detach().clone(), "parameter": lambda p: p, "view": lambda p: p.detach()[1:]}
     held = [keep.get(holder, lambda p: p.detach().numpy())(p) for p in parameters]
     before = [torch.as_tensor(h).detach().clone() for h in held]
     with torch.inference_mode():
