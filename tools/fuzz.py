@@ -90,7 +90,7 @@ def read_lot(whole: dict[str, bytes], seed: int, folder: Path) -> None:
         except BaseException as e:
             raise SystemExit(f"seed {seed}, file {number} ({name}): {type(e).__name__}: {e}") from e
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-        if before and peak - before > ALLOWED and name.endswith(".pt") is False:
+        if before and peak - before > ALLOWED:
             raise SystemExit(f"seed {seed}, file {number} ({name}): {(peak - before) >> 20} MiB more than before")
         before = max(before, peak)
 

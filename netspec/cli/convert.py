@@ -75,22 +75,15 @@ def convert_weights(source: str, target: str, net: str | None, verify: bool, opt
     from netspec.weights.fitting import differing
     from netspec.weights.model import completed
 
-    end = weights.suffix(target)
+    form = weights.form(target)
     model = weights.read(source)
     if net:
         model = fitted(model, read_graph(net, options), source, options)
     model = completed(model, model.net, source)
-    with replacing(target) as temporary:
-        named = temporary.with_name(temporary.name + end)
-        try:
-            weights.write(named, model)
-            if verify and (wrong := differing(model, weights.read(named))):
-                raise SpecError(f"what was written does not read back the same: {', '.join(wrong)}", Loc(target))
-            os.replace(named, temporary)
-        except SpecError as e:  # it would name the temporary file
-            raise SpecError(e.message, Loc(target)) from None
-        finally:
-            named.unlink(missing_ok=True)
+    with replacing(target, durable=False) as temporary:
+        form.write(temporary, model)
+        if verify and (wrong := differing(model, form.read(temporary))):
+            raise SpecError(f"what was written does not read back the same: {', '.join(wrong)}", Loc(target))
     blobs = [b for layer in model.blobs().values() for b in layer if b is not None]
     click.echo(f"{target}: {len(model.blobs())} layers, {sum(b.size for b in blobs):,} values")
 

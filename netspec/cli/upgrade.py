@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from netspec.cli import verb
+
+BINARY = {".prototxt": False, ".pbtxt": False, ".txt": False, ".caffemodel": True, ".binaryproto": True, ".pb": True}
+"""Which suffixes say that a file is in binary form or is not."""
 
 
 @verb()
 @click.argument("old", type=click.Path())
 @click.argument("new", type=click.Path())
 @click.option("--solver/--net", "is_solver", default=None, help="What OLD is; by default its fields tell.")
-@click.option("--binary/--text", "as_binary", default=None, help="The form of NEW; by default that of OLD.")
+@click.option(
+    "--binary/--text",
+    "as_binary",
+    default=None,
+    help="The form of NEW; by default what its suffix says, else that of OLD.",
+)
 def command(old: str, new: str, is_solver: bool | None, as_binary: bool | None) -> int:
-    """Rewrite a V0 or V1 net, or an old solver, in today's form: text stays text, binary stays binary.
+    """Rewrite a V0 or V1 net, or an old solver, in today's form.
 
-    Fields that Caffe calls an error but goes on without are named, and the exit status is 1; NEW is written.
+    .prototxt, .pbtxt and .txt are text, .caffemodel, .binaryproto and .pb binary; under another name text stays text
+    and binary stays binary. Fields that Caffe calls an error but goes on without are named, and the exit status is 1;
+    NEW is written.
 
     Example: netspec upgrade alexnet_2013.prototxt alexnet.prototxt
     """
     from netspec.spec import binary, text
     from netspec.spec.upgrade import upgrade_net, upgrade_solver
 
-    data = binary_form(old)
+    if as_binary is None:
+        as_binary = BINARY.get(Path(new).suffix.lower(), binary_form(old))
     document = read(old, is_solver)
     problems: list = []
     if document.message.DESCRIPTOR.name == "SolverParameter":
         document = upgrade_solver(document)
     else:
         document = upgrade_net(document, problems)
-    if data if as_binary is None else as_binary:
+    if as_binary:
         binary.write(new, document.message)
     else:
         with binary.replacing(new) as temporary:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,6 @@ from netspec.export.plan import Plan
 from netspec.export.source import arguments, class_name, docstring, identifier, laid_out, unused
 from netspec.export.statements import Statement, statements
 from netspec.ir.graph import Blob
-from netspec.weights import torchfile
 
 State = dict[str, np.ndarray]
 
@@ -41,8 +41,10 @@ def write(plan: Plan, path: Path, picture: Picture | None = None) -> list[Path]:
 
 
 def tensors(state: State) -> dict[str, torch.Tensor]:
-    """The values as tensors of the same memory, read only."""
-    return {k: torchfile.tensor(v, v.dtype) for k, v in state.items()}
+    """The values as tensors of the same memory, to be read only: of that, torch warns."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return {k: torch.from_numpy(np.ascontiguousarray(v).reshape(v.shape)) for k, v in state.items()}
 
 
 @dataclass

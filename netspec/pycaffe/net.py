@@ -23,6 +23,7 @@ from netspec.pycaffe.errors import CallError, NoBlobError, NoLayerError, check_f
 from netspec.pycaffe.layer import view
 from netspec.pycaffe.layered import Layered
 from netspec.pycaffe.shortcut import Shortcut
+from netspec.spec.binary import replacing
 from netspec.weights import caffemodel, hdf5
 
 PHASES = ("TRAIN", "TEST")
@@ -247,12 +248,14 @@ class Net:
     def save(self, path: str) -> None:
         """Writes the weights as `.caffemodel`."""
         self.layered.sync()
-        caffemodel.write(path, self.core.to_model())
+        with replacing(path) as temporary:
+            caffemodel.write(temporary, self.core.to_model())
 
     def save_hdf5(self, path: str) -> None:
         """Writes the weights as `.caffemodel.h5`."""
         self.layered.sync()
-        hdf5.write(path, self.core.to_model())
+        with replacing(path) as temporary:
+            hdf5.write(temporary, self.core.to_model())
 
     def share_with(self, other: Net) -> None:
         """Takes the parameters of layers of the same name from another net, so that both always agree."""

@@ -60,10 +60,12 @@ def _parse(data: bytes, file: str, name: str) -> Document:
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
+def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there takes the place of `path` when the block ends well.
 
-    A link is followed; a device or pipe is written to directly. What the system refuses is a SpecError.
+    A link is followed; a device or pipe is written to directly. What the system refuses is a SpecError; errors in the
+    temporary file name `path`. `durable`: also a power failure leaves the old file or the new one, for which the disk
+    is waited for; without it that is up to the file system.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
@@ -74,9 +76,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
-        with open(temporary, "r+b") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with open(temporary, "r+b") as file:
+                os.fsync(file.fileno())
         os.replace(temporary, target)
+    except SpecError as e:
+        if e.loc is None or e.loc.file != str(temporary):
+            raise
+        raise SpecError(e.message, Loc(str(path))) from None
     except OSError as e:
         raise SpecError(f"cannot write: {e.strerror or e}", Loc(str(path))) from None
     finally:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from netspec.errors import Loc, SpecError, suggestion
+from netspec.spec.binary import replacing
 from netspec.weights.model import Model, StoredLayer
 
 __all__ = ["FORMATS", "Model", "StoredLayer", "read", "suffix", "write"]
@@ -36,11 +38,21 @@ def suffix(path: str | Path) -> str:
     raise SpecError(message, Loc(str(path)))
 
 
+def form(path: str | Path) -> ModuleType:
+    """The module of the format that a name ends in: `read(path)` and `write(path, model, net)`."""
+    return import_module(f"netspec.weights.{FORMATS[suffix(path)]}")
+
+
 def read(path: str | Path) -> Model:
     """The layers of a weight file with their parameter blobs."""
-    return import_module(f"netspec.weights.{FORMATS[suffix(path)]}").read(path)
+    return form(path).read(path)
 
 
 def write(path: str | Path, model: Model, net: Any = None) -> None:
-    """Writes the model; `net`, a NetParameter, gives wiring and settings to the formats that keep them."""
-    import_module(f"netspec.weights.{FORMATS[suffix(path)]}").write(path, model, net)
+    """Writes the model; `net`, a NetParameter, gives wiring and settings to the formats that keep them.
+
+    What fails leaves the file that was there.
+    """
+    write_form = form(path).write
+    with replacing(path) as temporary:
+        write_form(temporary, model, net)

@@ -15,7 +15,6 @@ from google.protobuf.message import DecodeError
 
 from netspec import schema
 from netspec.errors import Loc, SpecError
-from netspec.spec.binary import replacing
 from netspec.spec.text import Document, Place
 from netspec.spec.upgrade import V0_TYPES, V1_TYPES, upgrade_net
 from netspec.weights import mapped, wire
@@ -137,7 +136,7 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
     document = Document(schema.new("NetParameter") if net is None else net, Place(Loc(str(path))))
     message = upgrade_net(document).message
     pairs = _paired(message, completed(model, message, path))
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with open(path, "wb") as file:
         _write_net(file, message, pairs, model.name)
         if file.tell() > PROTOBUF_LIMIT:
             log.warning("%s: larger than 2 GiB: netspec reads it, Caffe cannot", path)

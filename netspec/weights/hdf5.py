@@ -16,7 +16,6 @@ import h5py
 import numpy as np
 
 from netspec.errors import Loc, SpecError
-from netspec.spec.binary import replacing
 from netspec.weights import mapped
 from netspec.weights.model import Model, StoredLayer
 from netspec.weights.zipped import check_size
@@ -92,7 +91,7 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
     """Writes the model in Caffe's layout; with a net (or `model.net`), shared blobs under their owner only."""
     net = model.net if net is None else net
     layers = _owned(model, net)
-    with replacing(path) as temporary, created(temporary) as file:
+    with created(path) as file:
         file.attrs["name"] = _fixed(model.name)
         data = file.create_group("data")
         diffs = file.create_group("diff") if any(d is not None for s in layers for d in s.diffs) else None
@@ -169,7 +168,7 @@ def opened(path: str | Path, what: str) -> Iterator[h5py.File]:
 
 
 @contextmanager
-def created(path: Path) -> Iterator[h5py.File]:
+def created(path: str | Path) -> Iterator[h5py.File]:
     """A new HDF5 file, in the oldest layout: the one Caffe's library reads."""
     with h5py.File(path, "w", libver=("earliest", "v108")) as file:
         yield file

@@ -20,6 +20,8 @@ from netspec.errors import Loc, SpecError
 
 PIECE = 1 << 20
 """Values in one piece."""
+BFLOAT16 = np.dtype([("bfloat16", "<u2")])
+"""The upper half of a float32, which numpy has no type for."""
 
 FOREIGN = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file (its name should end in .h5)",
@@ -103,7 +105,10 @@ def float32(array: np.ndarray) -> np.ndarray:
     """The array itself if it has float32 values, else a copy that has."""
     if array.dtype == np.dtype("<f4"):
         return array
-    return copied(array.reshape(-1), np.float32).reshape(array.shape)
+    flat = array.reshape(-1)
+    if array.dtype == BFLOAT16:
+        return (flat["bfloat16"].astype("<u4") << 16).view("<f4").reshape(array.shape)
+    return copied(flat, np.float32).reshape(array.shape)
 
 
 def copied(array: np.ndarray, dtype: str | type) -> np.ndarray:

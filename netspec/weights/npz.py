@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -11,10 +12,9 @@ from typing import IO, Any
 import numpy as np
 
 from netspec.errors import Loc, SpecError
-from netspec.spec.binary import replacing
 from netspec.weights import mapped
 from netspec.weights.model import Model, completed, from_tensors, to_tensors
-from netspec.weights.zipped import check_zip
+from netspec.weights.zipped import begin, check_zip, store
 
 
 def read(path: str | Path) -> Model:
@@ -40,9 +40,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, data: mapped.Map)
             return array(file, member.file_size)
         shape, fortran, dtype = _header(file, member.file_size)
         position = file.tell()
-    # A member's own header is 30 bytes, its name and extra fields, whose lengths are in bytes 26 to 29.
-    lengths = member.header_offset + 26
-    start = lengths + 4 + sum(int.from_bytes(data[i : i + 2], "little") for i in (lengths, lengths + 2))
+    start = begin(data, member)
     if _checksum(mapped.view(data, start, (member.file_size,), np.uint8)) != member.CRC:
         raise ValueError(f"'{member.filename}' has another checksum")
     flat = mapped.view(data, start + position, (prod(shape),), dtype)
@@ -87,10 +85,8 @@ def _header(file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype
 def write(path: str | Path, model: Model, net: Any = None) -> None:
     """Writes every blob as an uncompressed array."""
     tensors = to_tensors(completed(model, model.net if net is None else net, path))
-    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
+    with zipfile.ZipFile(path, "w") as archive:
         for name, value in tensors.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                about = {"descr": "<f4", "fortran_order": False, "shape": value.shape}
-                np.lib.format.write_array_header_1_0(file, about)
-                for piece in mapped.pieces(value):
-                    file.write(piece.data)
+            head = BytesIO()
+            np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": value.shape})
+            store(archive, f"{name}.npy", value, head.getvalue())

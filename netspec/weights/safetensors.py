@@ -18,12 +18,10 @@ from safetensors import SafetensorError, safe_open
 from netspec import schema
 from netspec.errors import Loc, SpecError
 from netspec.spec import text
-from netspec.spec.binary import replacing
 from netspec.weights import mapped
 from netspec.weights.model import Model, StoredLayer, blob_name, completed, from_tensors, to_tensors
 
-# BF16 is read as whole numbers.
-DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2"}
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": mapped.BFLOAT16, "I64": "<i8", "I32": "<i4", "I16": "<i2"}
 DTYPES |= {"I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1"}
 
 
@@ -51,8 +49,6 @@ def _tensors(data: mapped.Map) -> Iterator[tuple[str, np.ndarray]]:
         if entry["dtype"] not in DTYPES:
             raise ValueError(f"'{name}' holds {entry['dtype']}, not numbers that netspec reads")
         values = mapped.view(data, start + entry["data_offsets"][0], tuple(entry["shape"]), DTYPES[entry["dtype"]])
-        if entry["dtype"] == "BF16":  # the upper half of a float32
-            values = (values.astype(np.uint32) << 16).view(np.float32)
         yield name, mapped.float32(values)
 
 
@@ -84,7 +80,7 @@ def write(path: str | Path, model: Model, net: Any = None) -> None:
         metadata["net"] = text.dump(_bare(net))
         metadata["net_sha256"] = hashlib.sha256(metadata["net"].encode("utf-8", "surrogateescape")).hexdigest()
     tensors = to_tensors(model)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
+    with open(path, "wb") as file:
         file.write(_header(tensors, metadata))
         for value in tensors.values():
             mapped.write(file, value)

@@ -1,22 +1,29 @@
-"""`.pt`, `.pth`: a plain state_dict, `<layer>.weight`, `<layer>.bias`, ...; nothing in it is run."""
+"""`.pt`, `.pth`: a plain state_dict, `<layer>.weight`, `<layer>.bias`, ...; nothing in it is run.
+
+torch.save makes a zip archive of a pickle, `data.pkl`, and the values of its tensors, uncompressed. It is written here,
+and read where it holds plain tensors, without torch, whose import takes longer than copying hundreds of megabytes.
+Whatever else there is, torch reads.
+"""
 
 from __future__ import annotations
 
 import pickle
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from netspec.errors import Loc, SpecError
 from netspec.lazytorch import torch
-from netspec.spec.binary import replacing
-from netspec.weights import mapped
+from netspec.weights import mapped, torchpickle
 from netspec.weights.model import Model, completed, from_tensors, to_tensors
-from netspec.weights.zipped import check_zip
+from netspec.weights.torchpickle import Tensor
+from netspec.weights.zipped import begin, check_size, check_zip, store
+
+ALIGN = 64
+"""Bytes whose multiples values begin at, as torch has it."""
 
 
 def read(path: str | Path) -> Model:
@@ -28,19 +35,29 @@ def read(path: str | Path) -> Model:
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(k, str) for k in content):
         raise SpecError(f"not a state_dict: it holds a {type(content).__name__}", loc)
-    wrong = [k for k, v in content.items() if not isinstance(v, torch.Tensor)]
-    if wrong:
-        raise SpecError(f"not a state_dict: '{wrong[0]}' is a {type(content[wrong[0]]).__name__}, not a tensor", loc)
-    return from_tensors({k: v.detach().to(torch.float32).contiguous().numpy() for k, v in content.items()})
+    return from_tensors({k: _array(k, v, loc) for k, v in content.items()})
+
+
+def _array(name: str, value: Any, loc: Loc) -> np.ndarray:
+    """The values of a tensor, whoever read it, as float32."""
+    if isinstance(value, Tensor):
+        check_size(name, 4 * value.size, value.flat.nbytes, loc)
+        return mapped.float32(value.array())
+    if not isinstance(value, torch.Tensor):
+        raise SpecError(f"not a state_dict: '{name}' is a {type(value).__name__}, not a tensor", loc)
+    return value.detach().to(torch.float32).contiguous().numpy()
 
 
 def _load(path: str | Path, loc: Loc) -> Any:
-    """Loads tensors only: a pickle that asks for any other code is refused."""
+    """The content, tensors in it as `Tensor` or torch's: a pickle that asks for any other code is refused."""
     try:
-        zipped = zipfile.is_zipfile(path)
-        if zipped:
-            check_zip(path)
-        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=zipped)
+        if not zipfile.is_zipfile(path):
+            return torch.load(str(path), map_location="cpu", weights_only=True)
+        check_zip(path)
+        try:
+            return _plain(path)
+        except (torchpickle.NotPlain, zipfile.BadZipFile):  # torch can leave checksums out
+            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
     except SpecError:
         raise
     except FileNotFoundError:
@@ -52,33 +69,30 @@ def _load(path: str | Path, loc: Loc) -> Any:
         raise SpecError(f"not a file of torch, or a damaged one: {first or type(e).__name__}", loc) from None
 
 
+def _plain(path: str | Path) -> Any:
+    """The content of an archive of plain tensors, which are views of the file."""
+    data = mapped.mapping(path, "file of torch")
+    with zipfile.ZipFile(path) as archive:
+        members = {m.filename.partition("/")[2]: m for m in archive.infolist()}
+        texts = {name: archive.read(members[name]) for name in ("data.pkl", "byteorder") if name in members}
+        if "data.pkl" not in texts or texts.get("byteorder", b"little") != b"little":
+            raise torchpickle.NotPlain
+
+        def storage(key: str, count: int, dtype: np.dtype) -> np.ndarray:
+            member = members[f"data/{key}"]
+            if member.compress_type != zipfile.ZIP_STORED or count * dtype.itemsize > member.file_size:
+                raise ValueError(f"'{member.filename}' does not hold {count} values")
+            return mapped.view(data, begin(data, member), (count,), dtype)
+
+        return torchpickle.load(texts["data.pkl"], storage)
+
+
 def write(path: str | Path, model: Model, net: Any = None) -> None:
-    """Writes a state_dict."""
+    """Writes a state_dict as torch.save does."""
     arrays = to_tensors(completed(model, model.net if net is None else net, path))
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        output: Any = _Output(file, list(arrays.values()))
-        torch.save({k: tensor(v) for k, v in arrays.items()}, output)
-
-
-def tensor(array: np.ndarray, dtype: Any = np.float32) -> Any:
-    """A tensor of the same memory, to be read only: of that, torch warns."""
-    values = np.ascontiguousarray(array, dtype).reshape(array.shape)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        return torch.from_numpy(values)
-
-
-class _Output:
-    """A file for torch to write to, which lets go of pages of maps as soon as they are written."""
-
-    def __init__(self, file: BinaryIO, arrays: list[np.ndarray]) -> None:
-        self.file, self.arrays = file, arrays
-
-    def write(self, data: memoryview) -> None:
-        for start in range(0, len(data), 4 * mapped.PIECE):
-            self.file.write(data[start : start + 4 * mapped.PIECE])
-            for array in self.arrays:
-                mapped.release(array)
-
-    def flush(self) -> None:
-        self.file.flush()
+    with open(path, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("archive/data.pkl"), torchpickle.dump({k: v.shape for k, v in arrays.items()}))
+        archive.writestr(zipfile.ZipInfo("archive/byteorder"), "little")
+        for number, values in enumerate(arrays.values()):
+            store(archive, f"archive/data/{number}", values, align=ALIGN)
+        archive.writestr(zipfile.ZipInfo("archive/version"), "3\n")

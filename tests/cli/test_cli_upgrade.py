@@ -33,6 +33,18 @@ def test_binary_net(to: list[str], tmp_path: Path) -> None:
     assert [layer.type for layer in binary.read_any(tmp_path / "new").message.layer] == ["DummyData", "ReLU"]
 
 
+@pytest.mark.parametrize(("name", "expected"), [("n.prototxt", False), ("n.TXT", False), ("n.caffemodel", True)])
+@pytest.mark.parametrize("old", ["text", "binary"])
+def test_the_new_name_says_the_form(old: str, name: str, expected: bool, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text(V1)
+    binary.write(tmp_path / "binary", text.parse(V1).message)
+    assert main(["upgrade", str(tmp_path / old), str(tmp_path / name)]) == 0
+    assert binary.is_binary((tmp_path / name).read_bytes()) is expected
+    other = ["--text"] if expected else ["--binary"]
+    assert main(["upgrade", str(tmp_path / old), str(tmp_path / name), *other]) == 0
+    assert binary.is_binary((tmp_path / name).read_bytes()) is not expected
+
+
 def test_in_place_and_again(tmp_path: Path) -> None:
     path = tmp_path / "net"
     path.write_text(V1)
