@@ -8,6 +8,7 @@ Whatever else there is, torch reads.
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,12 +53,12 @@ def _load(path: str | Path, loc: Loc) -> Any:
     """The content, tensors in it as `Tensor` or torch's: a pickle that asks for any other code is refused."""
     try:
         if not zipfile.is_zipfile(path):
-            return torch.load(str(path), map_location="cpu", weights_only=True)
+            return _by_torch(path, mmap=False)
         check_zip(path)
         try:
             return _plain(path)
         except (torchpickle.NotPlain, zipfile.BadZipFile):  # torch can leave checksums out
-            return torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
+            return _by_torch(path, mmap=True)
     except SpecError:
         raise
     except FileNotFoundError:
@@ -67,6 +68,12 @@ def _load(path: str | Path, loc: Loc) -> Any:
     except Exception as e:  # torch.load lets through whatever a damaged pickle makes its readers raise
         first = str(e).strip().split("\n")[0]
         raise SpecError(f"not a file of torch, or a damaged one: {first or type(e).__name__}", loc) from None
+
+
+def _by_torch(path: str | Path, mmap: bool) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # of a damaged file, whose error follows
+        return torch.load(str(path), map_location="cpu", weights_only=True, mmap=mmap)
 
 
 def _plain(path: str | Path) -> Any:
