@@ -28,17 +28,23 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Difference:
-    """One output in one trial: the shape of the input, the largest difference and the largest value."""
+    """One output in one trial: the shape of the input, the largest difference, the largest value.
+
+    `flat`: all values are the same, as those of layers without trained weights are, so that agreeing proves little.
+    """
 
     output: str
     inputs: Shapes
     difference: float
     largest: float
     agrees: bool
+    flat: bool
 
     def __str__(self) -> str:
         sizes = ", ".join("x".join(map(str, shape)) for shape in self.inputs.values())
-        return f"{self.output} ({sizes}): largest difference {self.difference:.2g}, largest value {self.largest:.3g}"
+        note = " (all values are the same, which proves little)" if self.flat else ""
+        values = f"largest difference {self.difference:.2g}, largest value {self.largest:.3g}{note}"
+        return f"{self.output} ({sizes}): {values}"
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,10 @@ def one(name: str, shapes: Shapes, want: np.ndarray, got: np.ndarray, type: str)
     largest = float(np.abs(want).max(initial=0.0))
     worst = float(apart.max(initial=0.0)) if np.isfinite(apart).all() else float("nan")
     if type == "ArgMax":
-        return Difference(name, shapes, worst, largest, float((apart > 0.5).mean()) <= LABELS)
-    return Difference(name, shapes, worst, largest, worst <= TOLERANCE * largest and missing <= ROWS)
+        agrees = float((apart > 0.5).mean()) <= LABELS
+    else:
+        agrees = worst <= TOLERANCE * largest and missing <= ROWS
+    return Difference(name, shapes, worst, largest, agrees, flat=want.size > 1 and bool((want == want.flat[0]).all()))
 
 
 def paired(want: np.ndarray, got: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

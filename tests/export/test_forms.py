@@ -303,6 +303,14 @@ def test_loops_are_no_torch_export_program(tmp_path: Path) -> None:
         program.write(make_plan(build(CASES["lstm"])), tmp_path / "net.pt2")
 
 
+def test_outputs_without_information_are_marked() -> None:
+    """Those of untrained layers: whatever computes them, they agree."""
+    zeros = np.zeros((1, 2, 3, 3), np.float32)
+    assert str(verify.one("score", {"data": (1, 3, 9, 9)}, zeros, zeros, "")).endswith("which proves little)")
+    assert not verify.one("score", {}, np.arange(3.0), np.arange(3.0), "").flat
+    assert not verify.one("loss", {}, np.zeros(1), np.zeros(1), "").flat
+
+
 def test_rows_of_detections_are_compared_whatever_their_order() -> None:
     rows = np.array([[0, 1, 0.9, 1, 2, 3, 4], [0, 1, 0.8, 5, 6, 7, 8]], np.float32)
     assert verify.one("found", {}, rows, rows[::-1], "DetectionOutput").agrees
