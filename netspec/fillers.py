@@ -72,9 +72,12 @@ def bilinear(blob: Tensor, filler: Any, generator: torch.Generator | None) -> No
 
 
 def interpolation_kernel(size: int) -> Tensor:
-    """(1 − |x / f − c|)(1 − |y / f − c|), f = ceil(k / 2), c = (2 f − 1 − f mod 2) / (2 f), as Caffe computes it."""
+    """(1 − |x / f − c|)(1 − |y / f − c|), f = ceil(k / 2), c = (k − 1) / (2 f), as Caffe has it since October 2017.
+
+    Before, c was (2 f − 1 − f mod 2) / (2 f): another one for k = 2, 3, 6, 7, 10, ..., off the kernel's middle.
+    """
     f = (size + 1) // 2
-    c = (2 * f - 1 - f % 2) / (2.0 * f)
+    c = (size - 1) / (2.0 * f)
     line = 1 - (torch.arange(size, dtype=torch.float32) / f - c).abs()
     return line[:, None] * line[None, :]
 
