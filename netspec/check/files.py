@@ -18,6 +18,7 @@ SPLITS = {("voc_layers", "seg11valid"): 736, ("nyud_layers", "test"): 654, ("sif
 OLD_FIELDS = {"concat_param": ("concat_dim", "axis"), "slice_param": ("slice_dim", "axis")}
 MOVED = ("scale", "mean_file", "crop_size", "mirror")
 DATA_PARAMS = ("data_param", "image_data_param", "window_data_param")
+STAYED = (("window_data_param", "scale"),)
 
 
 @rule("NS014", "a test that leaves out data", SolverFile)
@@ -134,7 +135,7 @@ def old_net(net: NetFile) -> Iterator[Finding]:
                 yield Finding(f"{name(proto)}: {old} is called {new} today", loc, Edit(loc, old, new))
         for param in DATA_PARAMS:
             for old in MOVED:
-                if getattr(proto, param).HasField(old):
+                if getattr(proto, param).HasField(old) and (param, old) not in STAYED:
                     yield Finding(
                         f"{name(proto)}: {old} belongs into transform_param today", where.of(f"{param}.{old}")
                     )

@@ -50,7 +50,8 @@ class AnnotatedData(PrefetchingLayer):
         resize = param.resize_param
         whole = schema.enum_name(resize, "resize_mode") != "FIT_SMALL_SIZE"
         size = (resize.height, resize.width) if whole and resize.prob == 1 else (0, 0)
-        return [self.images((param.crop_h, param.crop_w) if param.crop_h else size), (1, 1, 1, ROW)]
+        size = (param.crop_h, param.crop_w) if param.crop_h else size
+        return [self.images(size, self.color() is False), (1, 1, 1, ROW)]
 
     def check_fields(self) -> None:
         self._only(self.proto.transform_param, (*TRANSFORM, *OWN), "transform_param")

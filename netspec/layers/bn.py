@@ -40,6 +40,9 @@ class BN(Layer):
         self.stores = bool(averaging) or (len(self.proto.param) > 2 and not p.HasField("bn_mode"))
         if averaging and p.HasField("bn_mode"):
             raise self.fail(f"bn_mode and {averaging[0]} belong to different kinds of BN", "bn_mode")
+        for older, newer in (("scale_filler", "slope_filler"), ("shift_filler", "bias_filler")):
+            if p.HasField(older) and p.HasField(newer):
+                raise self.fail(f"give {older} or {newer}, not both", older)
         if p.axis != 1:
             raise self.fail(f"axis {p.axis} is not supported; it must be 1", "axis")
         self.plain = not self.stores and schema.enum_name(p, "bn_mode") == "INFERENCE"

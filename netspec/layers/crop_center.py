@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from netspec.ir.coords import CoordMap, coord_map
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, Shape
 from netspec.lazytorch import torch
 
@@ -25,7 +26,7 @@ class CropCenter(Layer):
         bottom, crop = bottoms[0], list(self.p.crop_size)
         if len(crop) != len(bottom):
             raise self.fail(
-                f"crop_size is given {len(crop)} times for the {len(bottom)} axes of the bottom", "crop_size"
+                f"crop_size is given {counted(len(crop), 'time')} for the {len(bottom)} axes of the bottom", "crop_size"
             )
         top = tuple(n - 2 * c for n, c in zip(bottom, crop, strict=True))
         if min(top, default=1) < 1:

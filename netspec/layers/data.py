@@ -37,7 +37,7 @@ class Data(PrefetchingLayer):
     )
 
     def declared(self) -> list[Shape]:
-        return [self.images((0, 0)), (self.p.batch_size,)]
+        return [self.images((0, 0), self.color() is False), (self.p.batch_size,)]
 
     def open(self) -> Any:
         from netspec.data.batches import Batches, in_order, open_items

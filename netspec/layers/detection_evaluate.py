@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from netspec import schema
 from netspec.errors import LayerError, SpecError
 from netspec.layers.base import Layer, Shape
 from netspec.layers.boxes import array, descending, overlaps
@@ -27,7 +28,7 @@ class DetectionEvaluate(Layer):
     boxes are compared in whole pixels.
     Shapes: detections 1 x 1 x rows x 7, true boxes 1 x 1 x boxes x 8 -> 1 x 1 x (classes + rows) x 5.
     Errors: num_classes missing; overlap_threshold not above 0; bottoms of another form; name_size_file that is missing
-        or not of that form.
+        or not of that form, or with a resize_param that does not stretch the whole image (WARP).
     Source: SSD's DetectionEvaluate (Liu et al. 2016). No gradient.
     """
 
@@ -41,6 +42,8 @@ class DetectionEvaluate(Layer):
             raise self.fail("num_classes is missing or 0", "num_classes")
         if p.overlap_threshold <= 0:
             raise self.fail(f"overlap_threshold {p.overlap_threshold:g} must be above 0", "overlap_threshold")
+        if p.name_size_file and schema.enum_name(p.resize_param, "resize_mode") != "WARP":
+            raise self.fail("only WARP is supported for boxes in pixels", "resize_param.resize_mode")
         self.rows = p.num_classes - (0 <= p.background_label_id < p.num_classes)
         self.sizes: list[tuple[int, int]] | None = None
         self.at = 0

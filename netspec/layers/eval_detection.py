@@ -13,6 +13,7 @@ from netspec.layers.regions import (
     cells,
     check_cells,
     check_labels,
+    check_side,
     corners,
     example_labels,
     predicted_boxes,
@@ -37,7 +38,8 @@ class EvalDetection(Layer):
         num_object).
     Errors: biases not two per num_object; bottoms of another form; another side; a class outside num_class.
     Source: YOLO in Caffe, second version (Redmon and Farhadi 2017). No gradient. A wrong detection that overlaps no
-        true box enough is marked wrong, as in the first version; the second marks nothing.
+        true box enough is marked wrong, as in the first version; the second marks nothing. sqrt and constriant are the
+        first version's and change nothing.
     """
 
     settings = "eval_detection_param"
@@ -50,8 +52,7 @@ class EvalDetection(Layer):
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         p = self.p
         check_cells(self, bottoms[0], p.num_object, p.num_class, p.biases, "num_object")
-        if bottoms[0][2] != p.side:
-            raise self.fail(f"side {p.side} is not that of bottom 0 {list(bottoms[0])}", "side")
+        check_side(self, p.side, bottoms[0])
         check_labels(self, bottoms[1], bottoms[0][0])
         return [(bottoms[0][0], p.num_class + 4 * p.side * p.side * p.num_object)]
 

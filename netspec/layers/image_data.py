@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.layers.base import Shape
 from netspec.layers.data import skipped
-from netspec.layers.prefetching import PrefetchingLayer
+from netspec.layers.prefetching import IS_COLOR, PrefetchingLayer
 
 if TYPE_CHECKING:
     from netspec.data.batches import Item
@@ -32,6 +32,7 @@ class ImageData(PrefetchingLayer):
 
     settings = "image_data_param"
     tops = (2, 2)
+    idle = IS_COLOR
     fields = (
         *("source", "batch_size", "rand_skip", "shuffle", "new_height", "new_width", "is_color", "root_folder"),
         *("scale", "mean_file", "crop_size", "mirror"),

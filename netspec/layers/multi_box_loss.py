@@ -43,7 +43,8 @@ class MultiBoxLoss(Loss):
 
     The first sum is over the matched priors, the second over the examples. f is the smooth L1 norm (SMOOTH_L1) or half
     the square (L2) of four moves, g the softmax loss or the sigmoid cross entropy (LOGISTIC; of a prior without a true
-    box, all targets are 0 unless it was mined). Z is as in SoftmaxWithLoss, VALID counting the matched priors.
+    box, all targets are 0 unless it was mined). Z is as in SoftmaxWithLoss, VALID counting the matched
+    priors; an older `normalize` is that of loss_param.
     Matching, per image: the two that overlap most are matched, and so on until all true boxes are; with PER_PREDICTION
     every other prior gets the true box it overlaps most, if by overlap_threshold. Unless use_prior_for_matching, the
     predicted boxes stand for the priors; with ignore_cross_boundary_bbox those that leave the image are left out.
@@ -84,6 +85,9 @@ class MultiBoxLoss(Loss):
         wanted = 2 if p.background_label_id >= 0 else 1
         if p.map_object_to_agnostic and p.num_classes != wanted:
             raise self.fail(f"map_object_to_agnostic wants {wanted} classes, not {p.num_classes}", "num_classes")
+        self.loss_param = self.proto.loss_param
+        if p.HasField("normalize") and not self.proto.HasField("loss_param"):
+            self.loss_param = schema.new("LossParameter", normalize=p.normalize)
         given = list(self.proto.propagate_down)
         self.with_locations, self.with_confidences = (given[0], given[1]) if len(given) > 1 else (True, True)
 
@@ -102,7 +106,7 @@ class MultiBoxLoss(Loss):
         work = Work(self, prior, variance, truth, array(locations), array(confidences))
         found = work.examples()
         places = len(found.positive)
-        divisor = normalizer(self.proto.loss_param, len(locations), len(prior), places)
+        divisor = normalizer(self.loss_param, len(locations), len(prior), places)
         total = locations.sum() * 0 + confidences.sum() * 0
         if self.with_locations and places:
             total = total + self.p.loc_weight * self.location_loss(locations, work, found.positive)

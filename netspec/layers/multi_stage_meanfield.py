@@ -27,9 +27,10 @@ class MultiStageMeanfield(Layer):
         bilateral_filter_weight (or the _weights_str, one number or one per class; 3 and 5 if neither is given), and −1.
     Errors: num_iterations of 0; a theta that is missing or not above 0; weights given twice, or not one per class;
         compatibility_mode SEMI_METRIC; bottoms that do not match.
-    Source: CRF-RNN (Zheng et al. 2015). No gradient flows to the image. The filters are those of the permutohedral
-        lattice, as published: time grows with N · H · W · (C + 6) · T, memory with H · W · (C + 12); an image of
-        500 x 500 with 21 classes and T = 10 takes about half a minute on one core.
+    Source: CRF-RNN (Zheng et al. 2015). No gradient flows to the image; `threshold` changes nothing there.
+        The filters are those of the permutohedral lattice, as published: time grows with N · H · W · (C + 6) · T,
+        memory with H · W · (C + 12); an image of 500 x 500 with 21 classes
+        and T = 10 takes about half a minute on one core.
     """
 
     settings = "multi_stage_meanfield_param"

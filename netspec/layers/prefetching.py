@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from netspec.errors import LayerError, SpecError
 from netspec.layers.base import INT_MAX, DataLayer, Shape
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
     from netspec.data.paths import Places
     from netspec.data.transform import Transform
 
+log = logging.getLogger(__name__)
+
 TRANSFORM = ("scale", "mirror", "crop_size", "mean_file", "mean_value", "force_color", "force_gray")
 HINTS = ("use_gpu_transform", "cache", "precache", "threads", "parser_threads", "shuffle_buffer_size")
 """Fields of forks that change how fast data are read, not what is read."""
+IS_COLOR: dict[str, str] = dict.fromkeys(("force_color", "force_gray"), "is_color decides")
 MOST_AHEAD = 64
 
 
@@ -27,6 +31,8 @@ class PrefetchingLayer(DataLayer, abstract=True):
 
     fields: tuple[str, ...] = ()
     """The fields of the settings that are honoured; others must be at their default when the source is opened."""
+    idle: ClassVar[dict[str, str]] = {}
+    """Fields of transform_param that do nothing here, as in Caffe, and what does it instead."""
 
     def setup(self) -> None:
         if not 0 < self.p.batch_size <= INT_MAX:
@@ -36,15 +42,14 @@ class PrefetchingLayer(DataLayer, abstract=True):
             raise LayerError("mean_file and mean_value exclude each other", field="transform_param.mean_value")
         if param.force_color and param.force_gray:
             raise LayerError("force_color and force_gray exclude each other", field="transform_param.force_gray")
+        for field, instead in self.idle.items():
+            if param.HasField(field):
+                log.warning("layer '%s': transform_param.%s does nothing here; %s", self.name, field, instead)
 
     def images(self, size: tuple[int, int], gray: bool = False) -> Shape:
         """The shape of a batch of images of a size, cropped to crop_size if given; 0 is a size left open."""
         crop = self.proto.transform_param.crop_size
-        return (
-            self.p.batch_size,
-            1 if gray or self.proto.transform_param.force_gray else 3,
-            *((crop, crop) if crop else size),
-        )
+        return (self.p.batch_size, 1 if gray else 3, *((crop, crop) if crop else size))
 
     def places(self) -> Places:
         """Where the files of the net are looked for."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, Shape
 from netspec.lazytorch import torch
 
@@ -41,7 +42,9 @@ class PriorBox(Layer):
             if most <= least:
                 raise self.fail(f"max_size {most:g} must be greater than min_size {least:g}", "max_size")
         if len(p.variance) not in (0, 1, 4):
-            raise self.fail(f"variance is given {len(p.variance)} times; give it once or 4 times", "variance")
+            raise self.fail(
+                f"variance is given {counted(len(p.variance), 'time')}; give it once or 4 times", "variance"
+            )
         for field in ("min_size", "aspect_ratio", "variance"):
             for value in getattr(p, field):
                 if value <= 0:

@@ -16,6 +16,7 @@ from netspec.layers.regions import (
     cells,
     check_cells,
     check_labels,
+    check_side,
     corners,
     example_labels,
     predicted_boxes,
@@ -37,8 +38,8 @@ class RegionLoss(Loss):
     Without rescore, coord_scale counts (2 − t_w t_h) times.
     Shapes: N x num (5 + num_class) x side x side, true boxes 1 x 1 x boxes x 8 or N x 5 · boxes (class, centre, size)
         -> a scalar.
-    Errors: coords other than 4; biases not two per anchor; softmax_tree or class_map; bottoms of another form; a class
-        outside num_class; a true box whose centre is outside of the image.
+    Errors: coords other than 4; biases not two per anchor; softmax_tree or class_map; bottoms of another form; another
+        side than a given one; a class outside num_class; a true box whose centre is outside of the image.
     Source: YOLO in Caffe (Redmon and Farhadi 2017). The gradient is d / N, not that of the loss. jitter, random,
         absolute and softmax change nothing; the first iterations' pull towards the anchors is left out.
     """
@@ -54,6 +55,8 @@ class RegionLoss(Loss):
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
         check_cells(self, bottoms[0], self.p.num, self.p.num_class, self.p.biases, "num")
+        if self.p.HasField("side"):
+            check_side(self, self.p.side, bottoms[0])
         check_labels(self, bottoms[1], bottoms[0][0])
         return [()]
 

@@ -28,6 +28,12 @@ def check_cells(layer: Layer, bottom: Shape, anchors: int, classes: int, biases:
         )
 
 
+def check_side(layer: Layer, side: int, bottom: Shape) -> None:
+    """Refuses a bottom that has not `side` x `side` cells."""
+    if bottom[2] != side:
+        raise layer.fail(f"side {side} is not that of bottom 0 {list(bottom)}", "side")
+
+
 def check_labels(layer: Layer, shape: Shape, images: int) -> None:
     """Refuses a bottom that is neither 1 x 1 x boxes x 8 nor rows of five per image."""
     annotated = len(shape) == 4 and shape[:2] == (1, 1) and shape[3] == ROW

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from netspec.ir.words import counted
 from netspec.layers.base import Layer, Shape
 from netspec.layers.rois import away_from_zero, check_rois, example_rois, read_rois
 from netspec.lazytorch import torch
@@ -28,7 +29,9 @@ class ROIPooling(Layer):
     def setup(self) -> None:
         size = list(self.p.pooled_size)
         if size and len(size) != 2:
-            raise self.fail(f"pooled_size is given {len(size)} times; regions of two axes want it twice", "pooled_size")
+            raise self.fail(
+                f"pooled_size is given {counted(len(size), 'time')}; regions of two axes want it twice", "pooled_size"
+            )
         self.grid: tuple[int, int] = (size[0], size[1]) if size else (self.p.pooled_h, self.p.pooled_w)
         for field, value in zip(("pooled_h", "pooled_w"), self.grid, strict=True):
             if value < 1:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from netspec.errors import LayerError
 from netspec.layers.data import skipped
-from netspec.layers.prefetching import PrefetchingLayer
+from netspec.layers.prefetching import IS_COLOR, PrefetchingLayer
 
 if TYPE_CHECKING:
     from netspec.data.pairs import Pair, Recipe
@@ -18,6 +18,7 @@ AHEAD = 4
 class SegmentationData(PrefetchingLayer, abstract=True):
     """Batches of the images and labels that the list `source` names, in its order or shuffled anew in every pass."""
 
+    idle = IS_COLOR
     words = 2
     """How many words of a line count."""
 

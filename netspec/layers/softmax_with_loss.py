@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from netspec.errors import LayerError
+from netspec.ir.words import counted
 from netspec.layers.base import Shape
 from netspec.layers.labels import label_axis, read_labels
 from netspec.layers.losses import Loss
@@ -41,7 +42,7 @@ class SoftmaxWithLoss(Loss):
         classes = bottoms[0][label_axis(self, self.p.axis, bottoms)]
         self.same_batch(bottoms)
         if self.weighting and len(self.weighting) != classes:
-            message = f"class_weighting is given {len(self.weighting)} times for {classes} classes"
+            message = f"class_weighting is given {counted(len(self.weighting), 'time')} for {classes} classes"
             raise LayerError(message, field="loss_param.class_weighting")
         return [(), bottoms[0]][: max(1, len(self.proto.top))]
 

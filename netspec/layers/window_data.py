@@ -28,6 +28,10 @@ class WindowData(PrefetchingLayer):
 
     settings = "window_data_param"
     tops = (2, 2)
+    idle = {
+        "scale": "window_data_param.scale scales",
+        **dict.fromkeys(("force_color", "force_gray"), "windows are in colour"),
+    }
     fields = (
         *("source", "scale", "batch_size", "fg_threshold", "bg_threshold", "fg_fraction", "context_pad", "crop_mode"),
         *("cache_images", "root_folder", "mean_file", "crop_size", "mirror"),

@@ -162,6 +162,10 @@ OTHERS = [
      INPUT + layer("p", "Pooling", "data", "p", "pooling_param { kernel_size: 3 stride: 3 }")),
     ("NS017", 'layer { name: "d" type: "Data" top: "data" data_param { batch_size: 1 crop_size: 8 } }',
      'layer { name: "d" type: "Data" top: "data" data_param { batch_size: 1 } transform_param { crop_size: 8 } }'),
+    ("NS017",
+     'layer { name: "d" type: "WindowData" top: "d" top: "l" window_data_param { batch_size: 1 crop_size: 8 } }',
+     'layer { name: "d" type: "WindowData" top: "d" top: "l" window_data_param { batch_size: 1 scale: 2 } '
+     "transform_param { crop_size: 8 } }"),
     ("NS017", INPUT + 'layer { name: "s" type: "Slice" bottom: "data" top: "s" slice_param { slice_dim: 1 } }',
      INPUT + 'layer { name: "s" type: "Slice" bottom: "data" top: "s" slice_param { axis: 1 } }'),
 ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,15 @@ def test_random_crops_and_mirrors_reach_everything():
     seen = {transform(PIXELS, f"7 {k}", "x").tobytes() for k in range(300)}
     views = [PIXELS[:, y : y + 4, x : x + 4] for y in range(2) for x in range(3)]
     assert seen == {v.astype(np.float32).tobytes() for view in views for v in (view, view[:, :, ::-1])}
+
+
+def test_random_crops_and_mirrors_are_as_likely():
+    """Every offset and both sides, by a χ² test over 12 equally likely outcomes."""
+    transform = Transform(mirror=True, crop=4, train=True)
+    drawn = [transform(PIXELS, f"3 {k}", "x").tobytes() for k in range(6000)]
+    counts = np.array(list(Counter(drawn).values()))
+    assert len(counts) == 12
+    assert ((counts - 500) ** 2 / 500).sum() < 24.7  # 1 % of fair draws exceed it, with 11 degrees of freedom
 
 
 def test_a_key_decides():

@@ -191,6 +191,31 @@ def test_backend_is_what_lies_there(folder, caplog):
     assert caplog.messages == ["layer 'd': db is an LMDB; say backend: LMDB"]
 
 
+@pytest.mark.parametrize(
+    ("type", "transform", "message"),
+    [
+        ("ImageData", "force_gray: true", "transform_param.force_gray does nothing here; is_color decides"),
+        (
+            "WindowData",
+            "crop_size: 4 scale: 2",
+            "transform_param.scale does nothing here; window_data_param.scale scales",
+        ),
+    ],
+)
+def test_what_caffe_ignores_is_said(type, transform, message, folder, caplog):
+    settings = SOURCES[type].replace(RANDOM, f"transform_param {{ {transform} }}")
+    with caplog.at_level(logging.WARNING, "netspec"):
+        out = net(type, settings)(blobs=["data"])["data"]
+    assert caplog.messages == [f"layer 'd': {message}"]
+    assert out.shape[1] == 3 and out.max() > 1
+
+
+def test_a_forced_grey_is_declared(folder):
+    settings = 'data_param { source: "db" batch_size: 3 } transform_param { %s }'
+    assert net("Data", settings % "force_gray: true").data_layers()[0][1].declared() == [(3, 1, 0, 0), (3,)]
+    assert net("Data", settings % "crop_size: 4").data_layers()[0][1].declared() == [(3, 3, 4, 4), (3,)]
+
+
 def test_two_nets_on_one_database(folder):
     settings = 'data_param { source: "db" batch_size: 2 backend: LMDB }'
     first, second = net("Data", settings), net("Data", settings, phase="TEST")

@@ -23,7 +23,7 @@ MAPS = [(2, 3, 8, 9), (4, 5)]
 BAD = [
     ("ROIPooling", "", MAPS, 1, "pooled_h must be at least 1"),
     ("ROIPooling", "roi_pooling_param { pooled_h: 2 }", MAPS, 1, "pooled_w must be at least 1"),
-    ("ROIPooling", "roi_pooling_param { pooled_size: 2 }", MAPS, 1, "pooled_size is given 1 times"),
+    ("ROIPooling", "roi_pooling_param { pooled_size: 2 }", MAPS, 1, "pooled_size is given 1 time"),
     ("ROIPooling", ROI, [(2, 3, 8), (4, 5)], 1, "must have four axes"),
     ("ROIPooling", ROI, [(2, 3, 8, 9), (4, 4)], 1, "must hold rows of five"),
     ("PSROIPooling", "", MAPS, 1, "spatial_scale 0 must be given and positive"),

@@ -65,6 +65,12 @@ BAD = [
         "map_object_to_agnostic wants 2 classes, not 3",
     ),
     ("MultiBoxLoss", "multibox_loss_param { num_classes: 3 }", [*PREDICTIONS, (1, 1, 2, 7)], "must hold true boxes"),
+    (
+        "DetectionEvaluate",
+        'detection_evaluate_param { num_classes: 3 name_size_file: "f" resize_param { resize_mode: FIT_SMALL_SIZE } }',
+        [(1, 1, 2, 7), (1, 1, 2, 8)],
+        "only WARP is supported for boxes in pixels",
+    ),
     ("DetectionEvaluate", "", [(1, 1, 2, 7), (1, 1, 2, 8)], "num_classes is missing or 0"),
     (
         "DetectionEvaluate",

@@ -26,6 +26,7 @@ BAD = [
     ("RegionLoss", "region_loss_param { num: 2 biases: 1 }", [CELLS, LABELS], "1 biases for 2 anchors"),
     ("RegionLoss", REGION % "", [(2, 15, 3, 3), LABELS], "must be N x 16 x side x side for 2 anchors and 3 classes"),
     ("RegionLoss", REGION % "", [CELLS, (2, 9)], "must hold rows of 5 for 2 images, or 1 x 1 x boxes x 8"),
+    ("RegionLoss", REGION % "side: 4", [CELLS, LABELS], "side 4 is not that of bottom 0 [2, 16, 3, 3]"),
     ("EvalDetection", EVAL % "biases: 1", [CELLS, LABELS], "5 biases for 2 anchors"),
     ("EvalDetection", EVAL % "", [(2, 16, 4, 4), LABELS], "side 3 is not that of bottom 0 [2, 16, 4, 4]"),
     ("EvalDetection", EVAL % "", [CELLS, (3, 10)], "must hold rows of 5 for 2 images"),
