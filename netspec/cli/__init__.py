@@ -30,11 +30,11 @@ class Verbs(click.Group):
         return importlib.import_module(f"{__name__}.{cmd_name}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Each verb with the first line of its module, so that the list imports no verb's libraries."""
+        """Each verb with the first line of its help."""
         rows = []
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
-            rows.append((name, command.get_short_help_str(90) if command else ""))
+            rows.append((name, (command and command.help or "").partition("\n")[0]))
         with formatter.section("Verbs"):
             formatter.write_dl(rows)
 

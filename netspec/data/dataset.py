@@ -120,7 +120,7 @@ def locate(path: str, name: str, fetch: str, *, root: Path | None, folder: Path 
     for place in looked:
         if os.path.isdir(place):
             return place
-    places = ", ".join(os.path.abspath(place) for place in looked)
+    places = ", ".join(dict.fromkeys(os.path.abspath(place) for place in looked))
     raise SpecError(
         f"data set {name} is missing: no folder '{path}' (looked for {places}); fetch it with 'netspec data get "
         f"{fetch} DIR', say where it is with --data-root DIR, or try without it: --sample"

@@ -23,11 +23,15 @@ def identifier(name: str, taken: Callable[[str], bool] = lambda n: False, prefix
     return text
 
 
+TAKEN = ("F", "Path", "Tensor", *keyword.kwlist)
+"""What stands for something else in a module's source."""
+
+
 def class_name(name: str, default: str = "Net") -> str:
-    """`voc-fcn8s` -> VocFcn8s; words that have capitals keep them."""
+    """`voc-fcn8s` -> VocFcn8s; words that have capitals keep them; `f` -> NetF, for F is taken."""
     words = [w for w in re.split(r"[\W_]+", name, flags=re.ASCII) if w]
     text = "".join(w[0].upper() + w[1:] for w in words)
-    return text if text and not text[0].isdigit() else default + text
+    return default + text if not text or text[0].isdigit() or text in TAKEN else text
 
 
 def top_level(text: str, separators: str = ",") -> list[int]:

@@ -172,6 +172,7 @@ def test_identifiers() -> None:
     assert identifier("class") == "class_" and identifier("sum") == "sum_"
     taken = {"a", "a_2"}
     assert identifier("a", taken.__contains__) == "a_3"
+    assert [class_name(name) for name in ("f", "tensor", "none")] == ["NetF", "NetTensor", "NetNone"]
     assert class_name("voc-fcn8s") == "VocFcn8s" and class_name("") == "Net" and class_name("3d") == "Net3d"
 
 
