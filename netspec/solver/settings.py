@@ -22,6 +22,7 @@ from netspec.ir.lower import lower, nth
 from netspec.ir.words import counted
 from netspec.pipeline import read_net
 from netspec.solver import policies
+from netspec.solver.detections import VERSIONS
 from netspec.spec import binary, text
 from netspec.spec.text import Document, Place
 from netspec.spec.upgrade import upgrade_net, upgrade_solver
@@ -29,6 +30,7 @@ from netspec.spec.upgrade import upgrade_net, upgrade_solver
 Overrides = Mapping[str, Any] | Iterable[str]
 TRAIN_NETS = ("net", "net_param", "train_net", "train_net_param")
 NOT_NEGATIVE = ("display", "snapshot", "test_interval", "max_iter")
+EVALUATIONS = ("classification", "detection")
 AT_LEAST_ONE = ("iter_size", "average_loss")
 
 
@@ -96,6 +98,10 @@ def check(document: Document) -> None:
     if param.base_lr < 0 or param.base_lr != param.base_lr:
         raise SpecError(f"base_lr {param.base_lr:g} is not a rate of 0 or more", place.of("base_lr"))
     policies.check(document)
+    for field, known in (("eval_type", EVALUATIONS), ("ap_version", VERSIONS)):
+        value = getattr(param, field)
+        if value not in known:
+            raise SpecError(f"unknown {field} '{value}'{suggestion(value, known)}", place.of(field))
     given = [field for field in TRAIN_NETS if param.HasField(field)]
     if len(given) != 1:
         what = f"{' and '.join(given)} are given" if given else "no training net is given"

@@ -395,6 +395,8 @@ class Solver:
             scorer=scorer,
             debug=self._test_debugs[number],
             stop=lambda: self.signals.stop and self.ranks.world == 1,
+            ap_version=self.param.ap_version,
+            per_class=self.param.show_per_class_result,
         )
         return loss, outputs, scorer.scores(self.ranks) if scorer else {}
 
