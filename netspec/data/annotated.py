@@ -148,12 +148,7 @@ class Annotator:
 
 def check(param: Any, samplers: Sequence[Any]) -> None:
     """Refuses settings that have no sense or are not known here; reads nothing."""
-    if param.HasField("resize_param"):
-        p = param.resize_param
-        if not p.height or not p.width:
-            raise LayerError("height and width must be above 0", field="transform_param.resize_param")
-        if p.height_scale or p.width_scale:
-            raise LayerError("height_scale and width_scale are not supported", field="transform_param.resize_param")
+    check_resize(param)
     for field in ("clahe", "convert_to_hsv", "convert_to_lab"):
         if getattr(param.noise_param, field):
             raise LayerError(f"{field} is not supported", field=f"transform_param.noise_param.{field}")
@@ -166,6 +161,16 @@ def check(param: Any, samplers: Sequence[Any]) -> None:
                 "scales must be above 0, up to 1, and aspect ratios above 0, the least first",
                 field="annotated_data_param.batch_sampler.sampler",
             )
+
+
+def check_resize(param: Any) -> None:
+    """resize_param wants a size, in pixels."""
+    if param.HasField("resize_param"):
+        p = param.resize_param
+        if not p.height or not p.width:
+            raise LayerError("height and width must be above 0", field="transform_param.resize_param")
+        if p.height_scale or p.width_scale:
+            raise LayerError("height_scale and width_scale are not supported", field="transform_param.resize_param")
 
 
 def sampled(sampler: Any, boxes: np.ndarray, draw: random.Random) -> list[np.ndarray]:
@@ -325,13 +330,17 @@ def padded(pixels: np.ndarray, rest: tuple[tuple[int, int], ...], p: Any) -> np.
 
 
 def interpolated(pixels: np.ndarray, height: int, width: int, p: Any, draw: random.Random) -> np.ndarray:
-    """One of the ways in interp_mode, drawn at random; without, LINEAR.
+    """`scaled` in one of the ways in interp_mode, drawn at random; without, LINEAR."""
+    modes = p.DESCRIPTOR.fields_by_name["interp_mode"].enum_type.values_by_number
+    return scaled(pixels, height, width, modes[draw.choice(list(p.interp_mode))].name if p.interp_mode else "LINEAR")
+
+
+def scaled(pixels: np.ndarray, height: int, width: int, mode: str) -> np.ndarray:
+    """To another size.
 
     LINEAR and NEAREST are as in OpenCV; AREA, CUBIC and LANCZOS4 are Pillow's box, bicubic and Lanczos filters, which
     are close to them (and smooth where CUBIC and LANCZOS4 of OpenCV do not).
     """
-    modes = p.DESCRIPTOR.fields_by_name["interp_mode"].enum_type.values_by_number
-    mode = modes[draw.choice(list(p.interp_mode))].name if p.interp_mode else "LINEAR"
     if mode == "NEAREST":
         rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), pixels.shape, strict=False))
         return pixels[rows[:, None], columns]

@@ -30,9 +30,12 @@ class Transform:
     mean: np.ndarray | None = None
     mean_values: tuple[float, ...] = ()
     train: bool = False
+    resize: Callable[[np.ndarray, str, str], np.ndarray] | None = None
+    """What is done to the whole picture first: `resize(pixels, key, where)`."""
 
     def __call__(self, pixels: np.ndarray, key: str, where: str) -> np.ndarray:
         """C x H x W of any type -> float32 C x h x w. `where` names the picture in errors."""
+        pixels = self.resize(pixels, key, where) if self.resize else pixels
         self._check(pixels.shape, where)
         draw = random.Random(key) if self.mirror or (self.train and self.crop) else None
         flip = self.mirror and draw is not None and draw.random() < 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,6 +32,8 @@ class PrefetchingLayer(DataLayer, abstract=True):
 
     fields: tuple[str, ...] = ()
     """The fields of the settings that are honoured; others must be at their default when the source is opened."""
+    resizes = False
+    """Whether transform_param may resize; see netspec.data.resizing."""
     idle: ClassVar[dict[str, str]] = {}
     """Fields of transform_param that do nothing here, as in Caffe, and what does it instead."""
 
@@ -42,6 +45,10 @@ class PrefetchingLayer(DataLayer, abstract=True):
             raise LayerError("mean_file and mean_value exclude each other", field="transform_param.mean_value")
         if param.force_color and param.force_gray:
             raise LayerError("force_color and force_gray exclude each other", field="transform_param.force_gray")
+        if self.resizes:
+            from netspec.data import resizing
+
+            resizing.check(param)
         for field, instead in self.idle.items():
             if param.HasField(field):
                 log.warning("layer '%s': transform_param.%s does nothing here; %s", self.name, field, instead)
@@ -70,7 +77,9 @@ class PrefetchingLayer(DataLayer, abstract=True):
 
     def check_fields(self) -> None:
         """Refuses settings of forks that would change the values."""
-        self._only(self.proto.transform_param, TRANSFORM, "transform_param")
+        from netspec.data import resizing
+
+        self._only(self.proto.transform_param, (*TRANSFORM, *resizing.FIELDS * self.resizes), "transform_param")
         self._only(self.p, self.fields, self.settings)
 
     def _only(self, param: Any, known: Collection[str], path: str) -> None:
@@ -80,10 +89,12 @@ class PrefetchingLayer(DataLayer, abstract=True):
 
     def transform(self, places: Places) -> Transform:
         """The transform, its mean image read."""
-        from netspec.data import transform
+        from netspec.data import resizing, transform
 
+        param = self.proto.transform_param
         with self.blame("mean_file", "transform_param"):
-            return transform.make(self.proto.transform_param, self.phase == "TRAIN", places.file)
+            plain = transform.make(param, self.phase == "TRAIN", places.file)
+        return replace(plain, resize=resizing.make(param)) if self.resizes else plain
 
     @contextmanager
     def blame(self, field: str, settings: str | None = None) -> Iterator[None]:

@@ -36,6 +36,22 @@ FURTHER = {
 ENGINES = ("batch_norm", "bn", "concat", "inner_product", "lrn", "sigmoid", "softmax", "spp", "tanh")
 RESIZE = "transform_param { resize_param { height: 4 width: 5 } }"
 CROP = "data_param { batch_size: 16 } transform_param { crop_h: 2 crop_w: 2 emit_constraint { %s } }"
+SIZES = tuple(
+    f"transform_param {{ {settings} }}"
+    for settings in (
+        "resize_param { height: 5 width: 9 }",
+        "crop_size: 0 resize_param { height: 5 width: 9 resize_mode: FIT_LARGE_SIZE_AND_PAD }",
+        "crop_size: 2 img_rand_resize_lower: 12 img_rand_resize_upper: 12",
+        "crop_size: 2 img_rand_resize_lower: 12 img_rand_resize_upper: 12 allow_upscale: true",
+        "crop_size: 3 random_resize_param { min_size: 4 max_size: 12 }",
+        "crop_size: 3 random_aspect_ratio_param { min_area_ratio: 0.6 aspect_ratio_change: 0.6 max_attempt: 1 }",
+        "crop_size: 2 img_rand_resize_lower: 3 img_rand_resize_upper: 12 allow_upscale: true",
+        "crop_size: 2 img_rand_resize_lower: 3 img_rand_resize_upper: 4",
+        "crop_size: 2 allow_upscale: true rand_resize_ratio_lower: 1.2 rand_resize_ratio_upper: 1.6",
+        "crop_size: 2 allow_upscale: true vertical_stretch_lower: 1.2 vertical_stretch_upper: 1.6",
+        "crop_size: 2 allow_upscale: true horizontal_stretch_lower: 1.2 horizontal_stretch_upper: 1.6",
+    )
+)
 NORMALIZING = ("loss_param { normalization: PRE_FIXED }", "loss_param { normalize: false }")
 COMPANY: dict[str, tuple[str, ...]] = {
     "AnnotatedData": (
@@ -70,6 +86,7 @@ COMPANY: dict[str, tuple[str, ...]] = {
         "multibox_loss_param { mining_type: NONE use_prior_for_matching: false }",
         "loss_param { normalization: PRE_FIXED }",
     ),
+    **dict.fromkeys(("Data", "ImageData"), SIZES),
     **dict.fromkeys(("InfogainLoss", "SigmoidCrossEntropyLoss", "SmoothL1LossOHEM"), NORMALIZING),
     **dict.fromkeys(
         ("SoftmaxWithLoss", "SoftmaxWithLossOHEM"), (*NORMALIZING, "loss_param { weight_by_label_freqs: true }")
@@ -103,7 +120,15 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     },
     "image_data_param": READ_ELSEWHERE | AHEAD,
     "window_data_param": {**READ_ELSEWHERE, "cache_images": "how fast it reads"},
-    "transform_param": {"use_gpu_transform": "how fast it reads"},
+    "transform_param": {
+        "use_gpu_transform": "how fast it reads",
+        **dict.fromkeys(("resize_param.prob", "noise_param.prob"), "as in SSD"),
+        **{
+            f"{part}.resize_param.{field}": "the part's own sizes decide"
+            for part in ("random_resize_param", "random_aspect_ratio_param")
+            for field in ("prob", "height", "width", "height_scale", "width_scale")
+        },
+    },
     "loss_param": {"class_weighting": "SegNet reads it with weight_by_label_freqs"},
     "detection_output_param": dict.fromkeys(
         ("save_output_param", "save_file", "visualize", "visualize_threshold"), "nothing is written or shown"
@@ -114,9 +139,10 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     "Im2col": dict.fromkeys(("num_output", "bias_term", "group", "weight_filler", "bias_filler"), "of convolutions"),
     "AnnotatedData": {
         **dict.fromkeys(("force_color", "force_gray"), "of encoded images, as Data's"),
-        **dict.fromkeys(("noise_param.prob", "label_map_file"), "as in SSD"),
+        "label_map_file": "as in SSD",
     },
     "DetectionEvaluate": {"resize_param": "boxes are shares of the image, or name_size_file gives its size"},
+    "InfogainLoss": {"source": "a third bottom comes first"},
     "HDF5Output": {"file_name": "where the rows go"},
     **dict.fromkeys(("ImageData", "ImageSegData", "DenseImageData"), IS_COLOR),
     "MultiBoxLoss": {
@@ -196,20 +222,26 @@ def values(field: Any) -> list[Any]:
 def effect(name: str, settings: str, path: str, given: list[Any]) -> str:
     """What the values of a field do: one "counts", each is "refused", or there is one that does "nothing"."""
     found = set()
+    cases = [*((k, "") for k in range(len(examples(name)))), *((0, more) for more in COMPANY.get(name, ()))]
     for value in given:
-        for k, more in [*((k, "") for k in range(len(examples(name)))), *((0, m) for m in COMPANY.get(name, ()))]:
-            if changed(name, k, more, settings, value) == changed(name, k, more):
-                continue
-            before, after = plain(name, k, more), outcome(name, k, more, settings, value)
-            if isinstance(after, SpecError):
-                found.add("refused")
-            elif isinstance(before, SpecError) or differ(before, after):
-                return "counts"
-            else:
-                found.add("nothing")
-            if found == {"refused"}:
+        for k, more in cases:
+            here = effect_of(name, k, more, settings, value)
+            found.add(here)
+            if here == "counts":
+                return here
+            if here == "not honoured":
                 break
     return "nothing" if "nothing" in found else "refused"
+
+
+def effect_of(name: str, k: int, more: str, settings: str, value: Any) -> str:
+    """What a value does in one example; "" where it stands there already."""
+    if changed(name, k, more, settings, value) == changed(name, k, more):
+        return ""
+    before, after = plain(name, k, more), outcome(name, k, more, settings, value)
+    if isinstance(after, SpecError):
+        return "not honoured" if "not honoured" in after.message else "refused"
+    return "counts" if isinstance(before, SpecError) or differ(before, after) else "nothing"
 
 
 @cache
