@@ -22,8 +22,8 @@ class Data(PrefetchingLayer):
     """top 0 = transform(record), top 1 = its label: batch_size records in the order of their keys, then from the start.
 
     The first pass starts up to rand_skip records in. A record is raw bytes, floats, or an encoded image (blue, green,
-    red; force_color and force_gray choose its channels). Workers of a run take every world-th record. transform_param may
-    also resize, as netspec.data.resizing says.
+    red; force_color and force_gray choose its channels). Workers of a run take every world-th record. transform_param
+    may also resize, as netspec.data.resizing says.
     Shapes: no bottom -> N x C x H x W, cropped to crop_size if given; labels N. All records of a batch are of one size.
     Errors: a database that is missing, empty, cut short, or a LevelDB; a damaged record; a crop larger than a record;
         a mean of another size.

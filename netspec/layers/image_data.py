@@ -23,8 +23,8 @@ class ImageData(PrefetchingLayer):
 
     A line of the list is a file name, a space and an integer label; root_folder is put in front of the name as it is.
     `shuffle` takes a new order in every pass; the first pass starts up to rand_skip lines in. Channels are blue, green,
-    red, or one grey one without is_color. Workers of a run take every world-th line. transform_param may also resize, as
-    netspec.data.resizing says.
+    red, or one grey one without is_color. Workers of a run take every world-th line. transform_param may also resize,
+    as netspec.data.resizing says.
     Shapes: no bottom -> N x C x H x W, cropped to crop_size if given; labels N. All images of a batch are of one size.
     Errors: new_height without new_width, a list that is missing, empty or has no label, an image that is missing or
         damaged, a crop larger than an image, a mean of another size.
