@@ -25,7 +25,7 @@ from netspec.errors import SpecError
 from netspec.layers.convolution import LARGE, Convolution
 from netspec.layers.packed import can_pack, pack
 from netspec.layers.relu import ReLU
-from netspec.layers.winograd import by_tiles, suits
+from netspec.layers.winograd import suits
 from netspec.net import Net
 from netspec.recording import Recorder, recordable
 from netspec.step import LayerBlobs, Step
@@ -73,7 +73,7 @@ def freeze_step(net: Net, number: int, step: Step, dtype: torch.dtype, packing: 
     assert window is not None
     bottom = net.blob_shapes[step.spec.bottoms[0]]
     if dtype == torch.float32 and "winograd" not in net.context.no_pass and suits(weight, window, group, bottom):
-        step.packed = [by_tiles(weight), *bias]
+        step.packed = [weight, *bias]
     else:
         step.packed = [pack(weight, dtype, window, group, bottom, spent), *bias]
     release(net, number, step)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from netspec.ir.graph import Blob
 from netspec.layers.base import Shape
+from netspec.layers.spatial import layout_of
 from netspec.passes.halo_elision import Chain, Level, Plan, plan, top_sizes
-from netspec.planes import layout_of, planes, run_layer
+from netspec.planes import planes, run_layer
 from netspec.step import Step
 
 Surroundings = tuple[list[Tensor], dict[int, Tensor]]

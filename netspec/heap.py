@@ -39,3 +39,10 @@ def let_go(address: int, size: int) -> None:
     start, end = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE, (address + size) // mmap.PAGESIZE * mmap.PAGESIZE
     if sys.platform == "linux" and start < end:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
+
+
+def trim(*_: object) -> None:
+    """Gives what the heap keeps back to the system (glibc only), before something large is asked for."""
+    give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if give_back is not None:
+        give_back(0)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from netspec.layers.spatial import layout_of
 from netspec.passes.halo_elision import Level, Plan, Span
 from netspec.step import Step
 
@@ -158,11 +159,6 @@ def fit(at: Plane, rows: Span, columns: Span) -> Tensor:
     out = at.around.expand(x.shape[0], x.shape[1], len(rows), len(columns)).clone(memory_format=layout)
     out[:, :, cells(inner[0], rows), cells(inner[1], columns)] = cut
     return out
-
-
-def layout_of(x: Tensor) -> torch.memory_format:
-    """Where channels lie: innermost or not."""
-    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 def cells(span: Span, origin: Span) -> slice:

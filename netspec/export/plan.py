@@ -29,7 +29,7 @@ from netspec.weights.model import Model
 
 Shapes = dict[str, Shape]
 # The net that results are compared with runs as it is written.
-PLAIN = frozenset({"halo_elision", "interpolation", "scale_fusion"})
+PLAIN = frozenset({"halo_elision", "interpolation", "scale_fusion", "winograd"})
 SMALL = 96
 # How much larger each trial is than the declared size; what is no multiple is made odd. The first trials are less than
 # the declared size where that is large and more where it is small; others show what changes, or serve nets that refuse

@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import cached_property
 from math import prod
 
+from netspec import heap
 from netspec.ir.coords import CoordMap
+from netspec.layers import winograd
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis
 from netspec.layers.packed import Packed
 from netspec.layers.spatial import declared_window, read_window
 from netspec.layers.window import Window
-from netspec.layers.winograd import Winograd
 from netspec.lazytorch import F, torch
 
 LARGE = 2**25
@@ -91,17 +92,19 @@ class ConvolutionBase(Layer, abstract=True):
         bottom: torch.Tensor,
         axis: int,
         window: Window,
-        weight: torch.Tensor | Packed | Winograd,
+        weight: torch.Tensor | Packed,
         bias: torch.Tensor | None,
     ) -> torch.Tensor:
         """Axes before the channel are folded into the batch; no spatial axes at all is one cell."""
-        if isinstance(weight, Packed | Winograd):
+        if isinstance(weight, Packed):
             return weight.convolve(bottom, bias, window, self.group, self.then_relu)
         lead, spatial = bottom.shape[:axis], bottom.shape[axis + 1 :]
         x = bottom if axis == 1 and spatial else bottom.reshape(prod(lead), bottom.shape[axis], *(spatial or (1,)))
         if not spatial:
             window, weight = Window((1,), (1,), (0,), (1,)), weight.unsqueeze(-1)
         axes = len(window.kernel)
+        if self.by_tiles(x, weight, window):
+            return winograd.convolve(x, weight, bias, window.pad, self.then_relu)
         if as_matrix(weight, window, x, self.group) and not self.transposed:
             return multiply(x, window, weight, bias)
         if self.transposed:
@@ -110,7 +113,17 @@ class ConvolutionBase(Layer, abstract=True):
         else:
             convolve = getattr(F, CONV[axes])
             y = convolve(x, weight, bias, window.stride, window.pad, window.dilation, self.group)
+        if self.then_relu:
+            y = y.relu_()
         return y if axis == 1 and spatial else y.reshape(*lead, self.num_output, *(y.shape[2:] if spatial else ()))
+
+    def by_tiles(self, x: torch.Tensor, weight: torch.Tensor, window: Window) -> bool:
+        """Whether Winograd's products give this top, and faster."""
+        compiling = torch.compiler.is_compiling()
+        if self.transposed or compiling or not winograd.suits(weight, window, self.group, x.shape):
+            return False
+        single = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
+        return single and x.device.type == "cpu" and "winograd" not in self.context.no_pass
 
 
 class Convolution(ConvolutionBase):
@@ -160,4 +173,6 @@ def multiply(x: torch.Tensor, window: Window, weight: torch.Tensor, bias: torch.
     columns = columns.transpose(0, 1).reshape(columns.shape[1], -1)
     rows = weight.flatten(1)
     y = rows @ columns if bias is None else torch.addmm(bias[:, None], rows, columns)
+    if y.requires_grad:
+        y.register_hook(heap.trim)
     return y.reshape(weight.shape[0], x.shape[0], *window.down(x.shape[2:])).transpose(0, 1)

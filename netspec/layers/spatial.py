@@ -1,10 +1,11 @@
-"""Sizes of windows that slide over spatial axes: what Convolution, Deconvolution, Im2col and Pooling share."""
+"""Windows that slide over spatial axes, and layouts: what Convolution, Deconvolution, Im2col and Pooling share."""
 
 from __future__ import annotations
 
 from netspec.ir.words import counted
 from netspec.layers.base import Layer
 from netspec.layers.window import Window
+from netspec.lazytorch import torch
 
 
 def read_window(layer: Layer, axes: int) -> Window:
@@ -33,6 +34,11 @@ def declared_window(layer: Layer) -> Window:
     p = layer.p
     named = [len(v) for v in (p.kernel_size, p.stride, p.pad, p.dilation, p.hole) if len(v) > 1]
     return read_window(layer, -p.axis - 1 if p.axis < 0 else named[0] if named else 2)
+
+
+def layout_of(x: torch.Tensor) -> torch.memory_format:
+    """Where the channels of N x C x H x W lie: innermost or not."""
+    return torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
 
 
 def _per_axis(layer: Layer, name: str, short: str | None, axes: int, default: int | None) -> tuple[int, ...]:

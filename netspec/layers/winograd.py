@@ -1,12 +1,13 @@
-"""Convolution by 3 x 3 windows with a quarter of the multiplications, for inference on the CPU."""
+"""Convolution by 3 x 3 windows with a quarter of the multiplications, for the CPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from math import sqrt
+from typing import Any
 
+from netspec.layers.spatial import layout_of
 from netspec.layers.window import Window
 from netspec.lazytorch import torch
 
@@ -17,66 +18,109 @@ A, B = sqrt(0.5), sqrt(2)
 TILES = 256
 """Tiles that go through the products together: their values stay in the processor's cache."""
 FEWEST = 64
-"""Tiles below which the transformed weight is not worth its making."""
+"""Tiles below which transforming the weight takes longer than what it saves."""
 CHANNELS = 64, 128
 """The smaller and the larger of the two numbers of channels, from which the products outweigh the transformations."""
 
 
-@dataclass(frozen=True)
-class Winograd:
-    """A 3 x 3 weight as 9 x C x K; each pass transforms it anew, so that it takes no more memory than it did.
-
-    y = Aᵀ [(G w Gᵀ) ∘ (Bᵀ d B)] A for each 6 x 6 tile d of the bottom and the 4 x 4 tile y of the top behind it; ∘ sums
-    over channels, so it is 36 matrix products. Rounding: about 2e-6 of the largest value.
-    Source: Winograd 1980; Lavin and Gray 2016.
-    """
-
-    weight: torch.Tensor
-
-    requires_grad = False
-
-    def convolve(
-        self, x: torch.Tensor, bias: torch.Tensor | None, window: Window, group: int, relu: bool
-    ) -> torch.Tensor:
-        """Convolution of N x C x H x W, then ReLU if asked; channels lie innermost."""
-        bottom = x.float().permute(0, 2, 3, 1)
-        factors = torch.mm(weight_transform(), self.weight.flatten(1)).view(-1, *self.weight.shape[1:])
-        top = bottom.new_empty(len(x), *window.down(x.shape[2:]), self.weight.shape[2])
-        for images, rows in bands(*top.shape[:3]):
-            part = top[images, rows]
-            points = at_points(seen(bottom[images], rows.start, part.shape, window.pad))
-            made = cells(torch.bmm(points.flatten(0, 1).flatten(1, 3), factors).view(*points.shape[:-1], -1))
-            part.copy_(made[:, : part.shape[1], : part.shape[2]])
-            if bias is not None:
-                part.add_(bias)
-            if relu:
-                part.relu_()
-        return top.permute(0, 3, 1, 2)
-
-
-def by_tiles(weight: torch.Tensor) -> Winograd:
-    """The form of a weight K x C x 3 x 3 that `Winograd` multiplies by."""
-    return Winograd(weight.permute(2, 3, 1, 0).flatten(0, 1).contiguous())
-
-
 def suits(weight: torch.Tensor, window: Window, group: int, bottom: Sequence[int]) -> bool:
-    """Whether a convolution is faster this way on bottoms of about this shape."""
-    if window.kernel != (3, 3) or window.stride != (1, 1) or window.dilation != (1, 1) or group > 1:
+    """Whether a convolution is faster this way on a bottom of this shape."""
+    if (window.kernel, window.stride, window.dilation) != ((3, 3), (1, 1), (1, 1)) or group > 1:
+        return False
+    fewer, more = sorted(weight.shape[:2])
+    if fewer < CHANNELS[0] or more < CHANNELS[1] or max(window.pad) > 2:
         return False
     height, width = (-(-n // SIDE) for n in window.down(bottom[2:]))
-    fewer, more = sorted(weight.shape[:2])
-    return fewer >= CHANNELS[0] and more >= CHANNELS[1] and bottom[0] * height * width >= FEWEST
+    return bottom[0] * height * width >= FEWEST
+
+
+def convolve(
+    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, pad: Sequence[int], relu: bool
+) -> torch.Tensor:
+    """Convolution of N x C x H x W with K x C x 3 x 3, and ReLU without a gradient if asked; the top lies as x does.
+
+    y = Aᵀ [(G w Gᵀ) ∘ (Bᵀ d B)] A for each 6 x 6 tile d of the bottom and the 4 x 4 tile y of the top behind it; ∘ sums
+    over channels, so it is 36 matrix products. The weight is transformed anew each time. Rounding: about 2e-6 of the
+    largest value. Source: Winograd 1980; Lavin and Gray 2016.
+    """
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias)):
+        return differentiable()(x, weight, bias, tuple(pad))
+    return products(x, at_weight_points(weight).transpose(1, 2), bias, pad, relu)
+
+
+def products(
+    x: torch.Tensor, factors: torch.Tensor, bias: torch.Tensor | None, pad: Sequence[int], relu: bool
+) -> torch.Tensor:
+    """The top, from the transformed weight as 36 x C x K."""
+    size = [n + 2 * p - 2 for n, p in zip(x.shape[2:], pad, strict=True)]
+    y = torch.empty((len(x), factors.shape[2], *size), dtype=x.dtype, memory_format=layout_of(x))
+    bottom, top = x.permute(0, 2, 3, 1), y.permute(0, 2, 3, 1)
+    for images, rows in bands(*top.shape[:3]):
+        part = top[images, rows]
+        points = at_points(seen(bottom[images], rows.start, part.shape, pad))
+        made = cells(torch.bmm(points.flatten(0, 1).flatten(1, 3), factors).view(*points.shape[:-1], -1))
+        made = made[:, : part.shape[1], : part.shape[2]]
+        if bias is not None:
+            made += bias
+        part.copy_(made.relu_() if relu else made)
+    return y
 
 
 @cache
-def weight_transform() -> torch.Tensor:
-    """G ⊗ G, 36 x 9: row (i, j) gives the weight's value at points i and j."""
-    rows = [[1.0, 0.0, 0.0]]
+def differentiable() -> Any:
+    """The convolution with its gradients: that of the bottom is one of the same kind, with the window turned over."""
+
+    class Convolve(torch.autograd.Function):
+        @staticmethod
+        def forward(
+            ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, pad: tuple[int, int]
+        ) -> torch.Tensor:
+            ctx.save_for_backward(x, weight)
+            ctx.pad = pad
+            with torch.no_grad():
+                return convolve(x, weight, bias, pad, False)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+            x, weight = ctx.saved_tensors
+            above, (first, second, third, _) = grads[0], ctx.needs_input_grad
+            turned = [2 - p for p in ctx.pad]
+            return (
+                products(above, at_weight_points(weight.flip(2, 3)), None, turned, False) if first else None,
+                weight_gradient(x, above, ctx.pad) if second else None,
+                above.sum((0, 2, 3)) if third else None,
+                None,
+            )
+
+    return Convolve.apply
+
+
+def weight_gradient(x: torch.Tensor, above: torch.Tensor, pad: Sequence[int]) -> torch.Tensor:
+    """Gᵀ [Σ (A g Aᵀ)ᵀ (Bᵀ d B)] G over the tiles d of the bottom and g of the gradient above: K x C x 3 x 3."""
+    bottom, top = x.permute(0, 2, 3, 1), above.permute(0, 2, 3, 1)
+    total = x.new_zeros(POINTS * POINTS, top.shape[3], bottom.shape[3])
+    for images, rows in bands(*top.shape[:3]):
+        size = top[images, rows].shape
+        points = at_points(seen(bottom[images], rows.start, size, pad)).flatten(0, 1).flatten(1, 3)
+        slopes = at_output_points(seen(top[images], rows.start, size, (0, 0))).flatten(0, 1).flatten(1, 3)
+        total.baddbmm_(slopes.transpose(1, 2), points)
+    return torch.mm(total.flatten(1).t(), weight_transform(x.dtype)).view(*total.shape[1:], 3, 3)
+
+
+def weight_transform(dtype: torch.dtype) -> torch.Tensor:
+    """G ⊗ G, 36 x 9: row (i, j) gives a weight's value at points i and j."""
+    g = [[1.0, 0.0, 0.0]]
     for p, q in ((A, B), (B, A)):
         scale = 2 * p * p * (p * p - q * q)
-        rows += [[1 / scale, p / scale, p * p / scale], [1 / scale, -p / scale, p * p / scale]]
-    g = torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
-    return torch.kron(g, g).float()
+        g += [[1 / scale, p / scale, p * p / scale], [1 / scale, -p / scale, p * p / scale]]
+    rows = torch.tensor([*g, [0.0, 0.0, 1.0]], dtype=torch.float64)
+    return torch.kron(rows, rows).to(dtype)
+
+
+def at_weight_points(weight: torch.Tensor) -> torch.Tensor:
+    """G w Gᵀ of a weight K x C x 3 x 3: 36 x K x C."""
+    return torch.mm(weight_transform(weight.dtype), weight.reshape(-1, 9).t()).view(-1, *weight.shape[:2])
 
 
 def bands(count: int, height: int, width: int) -> Iterator[tuple[slice, slice]]:
@@ -109,6 +153,18 @@ def at_points(seen: torch.Tensor) -> torch.Tensor:
     points = seen.new_empty(POINTS, POINTS, count, down, across, channels)
     columns = (rows[:, :, :, j : j + SIDE * across - 3 : SIDE] for j in range(POINTS))
     values(*columns, out=points.unbind(1))
+    return points
+
+
+def at_output_points(above: torch.Tensor) -> torch.Tensor:
+    """A g Aᵀ of all tiles of a gradient N x (4 n + 2) x (4 k + 2) x K, whose last two rows and columns do not count."""
+    count, height, width, channels = above.shape
+    down, across = height // SIDE, width // SIDE
+    rows = above.new_empty(POINTS, count, down, width, channels)
+    gradients(*(above[:, i : i + SIDE * down - 3 : SIDE] for i in range(SIDE)), out=rows.unbind(0))
+    points = above.new_empty(POINTS, POINTS, count, down, across, channels)
+    columns = (rows[:, :, :, j : j + SIDE * across - 3 : SIDE] for j in range(SIDE))
+    gradients(*columns, out=points.unbind(1))
     return points
 
 
@@ -156,3 +212,16 @@ def coefficients(
     torch.mul(odd, A, out=out[1]).add_(odd_b, alpha=B)
     torch.mul(even, A**2, out=out[2]).add_(even_b, alpha=B**2)
     torch.add(m5, odd, alpha=A**3, out=out[3]).add_(odd_b, alpha=B**3)
+
+
+def gradients(
+    g0: torch.Tensor, g1: torch.Tensor, g2: torch.Tensor, g3: torch.Tensor, out: Sequence[torch.Tensor]
+) -> None:
+    """A g along one axis, the transpose of `coefficients`."""
+    for at, point in ((1, A), (3, B)):
+        even = torch.add(g0, g2, alpha=point**2)
+        odd = torch.add(g1, g3, alpha=point**2)
+        torch.add(even, odd, alpha=point, out=out[at])
+        torch.sub(even, odd, alpha=point, out=out[at + 1])
+    out[0].copy_(g0)
+    out[5].copy_(g3)
