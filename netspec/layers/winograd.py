@@ -19,16 +19,15 @@ TILES = 256
 """Tiles that go through the products together: their values stay in the processor's cache."""
 FEWEST = 64
 """Tiles below which transforming the weight takes longer than what it saves."""
-CHANNELS = 64, 128
-"""The smaller and the larger of the two numbers of channels, from which the products outweigh the transformations."""
+CHANNELS = 128
+"""Channels of bottom and top from which the products outweigh the transformations."""
 
 
 def suits(weight: torch.Tensor, window: Window, group: int, bottom: Sequence[int]) -> bool:
     """Whether a convolution is faster this way on a bottom of this shape."""
     if (window.kernel, window.stride, window.dilation) != ((3, 3), (1, 1), (1, 1)) or group > 1:
         return False
-    fewer, more = sorted(weight.shape[:2])
-    if fewer < CHANNELS[0] or more < CHANNELS[1] or max(window.pad) > 2:
+    if min(weight.shape[:2]) < CHANNELS or max(window.pad) > 2:
         return False
     height, width = (-(-n // SIDE) for n in window.down(bottom[2:]))
     return bottom[0] * height * width >= FEWEST

@@ -18,7 +18,7 @@ from netspec.layers.window import Window
 from netspec.layers.winograd import bands, convolve, suits
 
 NET = """layer {{ name: "x" type: "Input" top: "x"
-  input_param {{ shape {{ dim: {n} dim: 64 dim: {size} dim: {size} }} }} }}
+  input_param {{ shape {{ dim: {n} dim: 128 dim: {size} dim: {size} }} }} }}
 layer {{ name: "c" type: "Convolution" bottom: "x" top: "c" convolution_param {{ num_output: 128 kernel_size: {kernel}
   pad: 1 stride: {stride} dilation: {dilation} group: {group} weight_filler {{ type: "msra" }} }} }}
 layer {{ name: "r" type: "ReLU" bottom: "c" top: "c" }}
@@ -94,7 +94,7 @@ def test_a_frozen_net_uses_it_and_gives_the_same() -> None:
     quick, plain = frozen(n=2), frozen("winograd", n=2)
     assert packed(plain) and not packed(quick)
     for size in (40, 27, 3):
-        x = torch.randn(2, 64, size, size + 1)
+        x = torch.randn(2, 128, size, size + 1)
         with torch.inference_mode():
             torch.testing.assert_close(quick(x=x)["c"], plain(x=x)["c"], rtol=1e-5, atol=5e-5)
 
@@ -125,7 +125,7 @@ def test_a_training_net_learns_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
     run = winograd.weight_gradient
     monkeypatch.setattr(winograd, "weight_gradient", lambda x, *rest: ran.append(x.shape) or run(x, *rest))
     Path("net.prototxt").write_text(NET.format(n=1, size=40, kernel=3, stride=1, dilation=1, group=1) + SUM)
-    x, grads = torch.randn(1, 64, 40, 40), []
+    x, grads = torch.randn(1, 128, 40, 40), []
     for no_pass in ("", "winograd"):
         torch.manual_seed(0)
         net = netspec.load("net.prototxt", phase="TRAIN", context=netspec.Context(no_pass=frozenset({no_pass})))
@@ -137,8 +137,8 @@ def test_a_training_net_learns_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_few_channels_do_not_suit() -> None:
-    assert suits(torch.empty(128, 64, 3, 3), window(), 1, (1, 64, 40, 40))
-    assert not suits(torch.empty(64, 64, 3, 3), window(), 1, (1, 64, 40, 40))
+    assert suits(torch.empty(128, 128, 3, 3), window(), 1, (1, 128, 40, 40))
+    assert not suits(torch.empty(128, 64, 3, 3), window(), 1, (1, 64, 40, 40))
     assert not suits(torch.empty(512, 3, 3, 3), window(), 1, (1, 3, 40, 40))
 
 
