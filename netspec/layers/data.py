@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 class Data(PrefetchingLayer):
     """top 0 = transform(record), top 1 = its label: batch_size records in the order of their keys, then from the start.
 
-    The first pass starts up to rand_skip records in. A record is raw bytes, floats, or an encoded image (blue, green,
-    red; force_color and force_gray choose its channels). Workers of a run take every world-th record. transform_param
-    may also resize, as netspec.data.resizing says.
+    The first pass starts up to rand_skip records in; `shuffle` (Intel, NVIDIA) takes a new order in every pass. A
+    record is raw bytes, floats, or an encoded image (blue, green, red; force_color and force_gray choose its channels).
+    transform_param may also resize, as netspec.data.resizing says. Workers of a run take every world-th record.
     Shapes: no bottom -> N x C x H x W, cropped to crop_size if given; labels N. All records of a batch are of one size.
     Errors: a database that is missing, empty, cut short, or a LevelDB; a damaged record; a crop larger than a record;
         a mean of another size.
@@ -34,7 +34,7 @@ class Data(PrefetchingLayer):
     tops = (1, 2)
     resizes = True
     fields = (
-        *("source", "batch_size", "rand_skip", "backend", "prefetch"),
+        *("source", "batch_size", "rand_skip", "backend", "prefetch", "shuffle"),
         *("scale", "mean_file", "crop_size", "mirror", "force_encoded_color"),
     )
 
@@ -52,7 +52,8 @@ class Data(PrefetchingLayer):
             database = open_database(self.find_source(places, "database", Path.exists))
             if schema.enum_name(self.p, "backend") != "LMDB":
                 log.warning("layer '%s': %s is an LMDB; say backend: LMDB", self.name, self.p.source)
-            order = in_order(len(database), seed, skip=skipped(self.p.rand_skip, seed), **self.share())
+            skip = skipped(self.p.rand_skip, seed)
+            order = in_order(len(database), seed, shuffle=self.p.shuffle, skip=skip, **self.share())
             batches = Batches(order, self.p.batch_size, seed, database.keys())
             load = Records(database, transform, self.color())
             return open_items(batches, load, len(self.proto.top), min(self.p.prefetch, MOST_AHEAD))

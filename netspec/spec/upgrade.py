@@ -56,6 +56,7 @@ V1_TYPES = {
     "MAT_READ": "MatRead",
     "MAT_WRITE": "MatWrite",
     "MEMORY_DATA": "MemoryData",
+    "MULTI_STAGE_MEANFIELD": "MultiStageMeanfield",
     "MULTINOMIAL_LOGISTIC_LOSS": "MultinomialLogisticLoss",
     "MVN": "MVN",
     "POOLING": "Pooling",

@@ -185,6 +185,13 @@ def test_files_beside_the_net_or_under_the_root(folder, tmp_path_factory, monkey
             assert batches(net(type, settings, **context), 1)
 
 
+def test_data_shuffles_where_a_fork_says_so(folder):
+    built = net("Data", 'data_param { source: "db" batch_size: 10 backend: LMDB shuffle: true }', seed=3)
+    passes = [labels(built, 1) for _ in range(4)]
+    assert all(sorted(seen) == list(range(ITEMS)) for seen in passes)
+    assert len({tuple(seen) for seen in passes}) == 4
+
+
 def test_backend_is_what_lies_there(folder, caplog):
     with caplog.at_level(logging.WARNING, "netspec"):
         assert labels(net("Data", 'data_param { source: "db" batch_size: 2 }'), 1) == [0, 1]
@@ -335,9 +342,9 @@ BAD = [
     ),
     (
         "Data",
-        'data_param { source: "db" batch_size: 2 shuffle: true }',
+        'data_param { source: "db" batch_size: 2 side: 7 }',
         "net.prototxt:3:",
-        "shuffle is not honoured by Data",
+        "side is not honoured by Data",
     ),
     ("Data", DATA.format("db") + " transform_param { crop_size: 7 }", "net.prototxt:3:", "crop_size 7 exceeds entry"),
     ("Data", DATA.format("db") + ' transform_param { mean_file: "m" }', "net.prototxt:3:", "mean file 'm' is missing"),

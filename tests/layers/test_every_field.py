@@ -105,7 +105,15 @@ IS_COLOR = dict.fromkeys(("force_color", "force_gray"), "is_color decides, as in
 NO_EFFECT: dict[str, dict[str, str]] = {
     **{f"{name}_param": {"engine": "how it computes"} for name in ENGINES},
     "convolution_param": dict.fromkeys(
-        ("engine", "force_nd_im2col", "conv_algorithm", "mem_group_size", "cudnn_convolution_algo_seeker"),
+        (
+            "engine",
+            "force_nd_im2col",
+            "conv_algorithm",
+            "mem_group_size",
+            "cudnn_convolution_algo_seeker",
+            "conv_algos_override",
+            "cudnn_math_override",
+        ),
         "how it computes",
     ),
     "eltwise_param": {"engine": "how it computes", "stable_prod_grad": "how it computes"},

@@ -501,3 +501,16 @@ def test_deconvnet_in_v1():
     built = run(text)
     assert [step.spec.type for step in built.steps][1:] == ["Convolution", "BN", "Pooling", "Unpooling", "Interp"]
     assert built.blob_shapes[built.blob("i")] == (1, 2, 15, 15)
+
+
+def test_crf_rnn_in_v1():
+    text = 'name: "old" input: "data" input_dim: [1, 3, 6, 7]'
+    text += ' layers { bottom: "data" top: "s" name: "s" type: CONVOLUTION '
+    text += "convolution_param { num_output: 2 kernel_size: 1 } }"
+    text += ' layers { name: "q" type: SPLIT bottom: "s" top: "unary" top: "q0" }'
+    text += ' layers { name: "crf" type: MULTI_STAGE_MEANFIELD bottom: "unary" bottom: "q0" bottom: "data" top: "pred" '
+    text += "blobs_lr: [10000, 10000, 1000] multi_stage_meanfield_param { num_iterations: 2 threshold: 2 "
+    text += "theta_alpha: 160 theta_beta: 3 theta_gamma: 3 spatial_filter_weight: 3 bilateral_filter_weight: 5 } }"
+    built = run(text)
+    assert built.blob_shapes[built.blob("pred")] == (1, 2, 6, 7)
+    assert [p.lr_mult for p in built.graph.layers[-1].proto.param] == [10000, 10000, 1000]

@@ -65,6 +65,14 @@ def test_written_and_read_back(type, settings):
     assert parse(dump(message)).message == message
 
 
+def test_what_a_net_says_of_its_arithmetic_changes_nothing():
+    """NVIDIA's and Intel's fields beside the layers."""
+    layers = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 } } }'
+    hints = "default_forward_type: FLOAT16 default_backward_math: FLOAT global_grad_scale: 1000 reduce_buckets: 4 "
+    hints += 'default_conv_algos_override: "1,1,1" engine: "MKLDNN" compile_net_state { bn_scale_remove: true }'
+    assert lower(parse(hints + layers)).layers == lower(parse(hints.replace(hints, " " * len(hints)) + layers)).layers
+
+
 def test_numbers_of_fork_fields_are_private_and_distinct():
     sources = schema.sources()
     plain = {m.name: {f.name for f in m.field} for m in protofile.read(sources[:1]).message_type}
