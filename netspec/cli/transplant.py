@@ -67,7 +67,9 @@ def command(
     changes = transplant(new, read_old(oldnet, oldweights), wishes)
     for net, file, more in also:
         changes += transplant(new, read_old(net, file), Wishes(more, leave=leave))
-    changes += interpolate(new, interp)
+    filled = interpolate(new, interp)
+    again = {c.layer for c in filled}
+    changes = [c for c in changes if c.kind == "dropped" or c.layer not in again] + filled
     changes += left(new, changes)
     show(changes)
     weights.write(target, new.to_model())

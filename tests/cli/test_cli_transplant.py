@@ -77,7 +77,10 @@ def test_finer_nets(old: str, new: str, tmp_path: Path, capsys: pytest.CaptureFi
     before, after = run(tmp_path, old, new, "--interp", "up*")
     for name in ("conv1_1", "fc7", "score_fr"):
         np.testing.assert_array_equal(after[name][0], before[name][0])
-    assert "left: score_pool" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "left: score_pool" in out
+    [copied] = [line for line in out.splitlines() if line.startswith("copied: ")]
+    assert "upscore" not in copied and "interpolated: upscore2" in out
 
 
 def test_color_and_hha(tmp_path: Path) -> None:
