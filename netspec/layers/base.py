@@ -27,7 +27,7 @@ INT_MAX = 2**31 - 1
 
 @dataclass(frozen=True)
 class Context:
-    """What a layer may know of the net around it: its phase, and where files and data are found (a path or a str)."""
+    """What a layer may know of the net around it: its phase, and where files and data are found."""
 
     phase: str = "TRAIN"
     folder: Path | None = None
@@ -42,11 +42,6 @@ class Context:
     """Passes that are switched off, by name."""
     recompute: bool = False
     """Whether backward runs stretches of layers again instead of keeping what lies inside them."""
-
-    def __post_init__(self) -> None:
-        for name in ("folder", "data_root"):
-            if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, Path(value))
 
 
 @dataclass(frozen=True)
