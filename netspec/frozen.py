@@ -4,7 +4,8 @@
    the plain ones let go, so that memory does not grow; channels lie innermost in all feature maps.
    A weight of more than 32 MiB that something else holds stays plain in fp32: there would be two.
    In fp32, 3 x 3 windows of stride 1 on many channels go by Winograd's products (switched off by no_pass "winograd").
-2. A ReLU in place behind such a convolution is computed with it.
+2. BatchNorm and Scale in place behind a convolution become part of its weight and bias (passes/norm_folding), and a
+   ReLU in place is computed with it.
 3. With bf16, convolutions multiply in bfloat16 and add up in float32; layers with other weights, upsampling and what
    follows are float32 again.
 4. On a GPU, channels are put innermost and, with bf16, weights become bfloat16; passes are recorded as CUDA graphs
@@ -22,11 +23,13 @@ import torch
 
 from netspec import heap
 from netspec.errors import SpecError
+from netspec.ir.graph import Blob
 from netspec.layers.convolution import LARGE, Convolution
 from netspec.layers.packed import can_pack, pack
 from netspec.layers.relu import ReLU
 from netspec.layers.winograd import suits
 from netspec.net import Net
+from netspec.passes.norm_folding import norm_folding
 from netspec.recording import Recorder, recordable
 from netspec.step import LayerBlobs, Step
 
@@ -65,7 +68,9 @@ def freeze_step(net: Net, number: int, step: Step, dtype: torch.dtype, packing: 
     weight, *bias = (p.detach() for p in step.params())
     if dtype == torch.float32 and weight.nbytes > LARGE and not spent:
         return
+    weight, bias, top = fold(net, number, weight, bias)
     bias = [b.to(dtype) for b in bias]
+    fuse_relu(net, step, top)
     if not packing:
         step.packed = [weight.to(dtype).contiguous(memory_format=torch.channels_last), *bias]
         return
@@ -77,7 +82,6 @@ def freeze_step(net: Net, number: int, step: Step, dtype: torch.dtype, packing: 
     else:
         step.packed = [pack(weight, dtype, window, group, bottom, spent), *bias]
     release(net, number, step)
-    fuse_relu(net, step)
 
 
 def has_one_reader(blobs: LayerBlobs) -> bool:
@@ -103,11 +107,29 @@ def release(net: Net, number: int, step: Step) -> None:
             step.blobs._parameters[key] = None
 
 
-def fuse_relu(net: Net, step: Step) -> None:
+def fold(
+    net: Net, number: int, weight: torch.Tensor, bias: list[torch.Tensor]
+) -> tuple[torch.Tensor, list[torch.Tensor], Blob]:
+    """The weight and bias that do what BatchNorm and Scale layers do behind a convolution, and the top of the last."""
+    followers, top = norm_folding(net.bound, number)
+    if "norm_folding" in net.context.no_pass or not followers:
+        return weight, bias, net.steps[number].spec.tops[0]
+    for follower in followers:
+        step = net.steps[follower]
+        factor, shift = step.layer.factor_and_shift(step.params())
+        weight = weight * factor[:, None, None, None]
+        bias = [b * factor for b in bias]
+        if shift is not None:
+            bias = [bias[0] + shift] if bias else [shift]
+        step.folded = True
+        net.scales.pop(follower, None)
+    return weight, bias, top
+
+
+def fuse_relu(net: Net, step: Step, top: Blob) -> None:
     """Marks a plain ReLU that is written in place on the convolution's top."""
-    top = step.spec.tops[0]
     for reader in net.steps:
         plain = isinstance(reader.layer, ReLU) and not reader.layer.p.negative_slope
         if plain and reader.spec.bottoms == (top,) and reader.layer.overwrite:
             assert isinstance(step.layer, Convolution)
-            step.layer.then_relu, reader.layer.fused = True, True  # type: ignore[attr-defined]
+            step.layer.then_relu = reader.folded = True

@@ -42,6 +42,8 @@ class Step:
     checked: set[tuple[Shape, ...]] = field(default_factory=set)
     packed: list[Any] | None = None
     """In a frozen net, what stands for the parameter blobs."""
+    folded: bool = False
+    """In a frozen net, whether an earlier layer does this one's work too."""
     widens: bool = False
     """In a net frozen to bf16, whether the parameter blobs are float32 still, and so the bottoms have to be."""
 
@@ -92,6 +94,8 @@ class Step:
 
     def forward(self, bottoms: list[Tensor]) -> list[Tensor]:
         """What the layer makes of bottoms that are known to fit."""
+        if self.folded:
+            return bottoms
         return self.layer.forward([self.widened(b) for b in bottoms] if self.widens else bottoms, self.params())
 
     def widened(self, bottom: Tensor) -> Tensor:

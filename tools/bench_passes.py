@@ -11,7 +11,13 @@ from bench_contenders import make_solver, netspec_forward, netspec_step
 from bench_turns import Job, Worker, compare, ratio
 
 ROOT = Path(__file__).resolve().parent.parent
-PASSES = {"halo_elision": "FCN-8s", "interpolation": "FCN-8s", "scale_fusion": "ResNet-50"}
+PASSES = {
+    "halo_elision": "FCN-8s",
+    "interpolation": "FCN-8s",
+    "winograd": "FCN-8s",
+    "norm_folding": "ResNet-50",
+    "scale_fusion": "ResNet-50",
+}
 """Every pass that can be switched off by name, and a net that it is for."""
 Run = Callable[[], Any]
 

@@ -146,6 +146,14 @@ class Layer:
         """Whether the top at a place depends on the bottom at that place alone, and in the same way everywhere."""
         return False
 
+    def linear(self) -> bool:
+        """Whether each channel is multiplied by a factor and shifted by a number, which `factor_and_shift` gives."""
+        return False
+
+    def factor_and_shift(self, params: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Of a linear layer, for each channel; no shift is 0."""
+        raise NotImplementedError
+
     def sliding(self) -> Window | None:
         """The window, where the layer slides one over the spatial axes of N x C x H x W, the same way everywhere."""
         return None

@@ -56,7 +56,7 @@ class BatchNorm(Layer):
         factor, bias = (*params[3:], None, None)[:2]
         if self.stored:
             mean, variance, weight = params[:3]
-            share = weight.reciprocal().nan_to_num_(torch.nan, posinf=0.0, neginf=0.0)
+            share = self.share(weight)
             y = batch_norm(x, factor, bias, mean * share, variance * share, False, self.p.eps)
         else:
             mean, variance = (torch.zeros_like(p) for p in params[:2])
@@ -66,6 +66,21 @@ class BatchNorm(Layer):
                 params[:3], [mean, torch.zeros_like(variance) if single else variance, torch.ones_like(params[2])]
             )
         return [y if bottoms[0].ndim > 1 else y[:, 0]]
+
+    def linear(self) -> bool:
+        return self.stored
+
+    def factor_and_shift(self, params: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        share = self.share(params[2])
+        factor = (params[1] * share + self.p.eps).rsqrt()
+        shift = -params[0] * share * factor
+        if self.affine:
+            factor, shift = factor * params[3], shift * params[3]
+        return factor, shift + params[4] if len(params) > 4 else shift
+
+    def share(self, weight: torch.Tensor) -> torch.Tensor:
+        """1 / weight, and 0 for 0."""
+        return weight.reciprocal().nan_to_num_(torch.nan, posinf=0.0, neginf=0.0)
 
     def remember(self, params: Sequence[torch.Tensor], batch: Sequence[torch.Tensor]) -> None:
         """Adds the batch's statistics to the stored sums."""

@@ -105,11 +105,11 @@ class ConvolutionBase(Layer, abstract=True):
         axes = len(window.kernel)
         if self.by_tiles(x, weight, window):
             return winograd.convolve(x, weight, bias, window.pad, self.then_relu)
-        if as_matrix(weight, window, x, self.group) and not self.transposed:
-            return multiply(x, window, weight, bias)
         if self.transposed:
             convolve = getattr(F, CONV_TRANSPOSE[axes])
             y = convolve(x, weight, bias, window.stride, window.pad, 0, self.group, window.dilation)
+        elif as_matrix(weight, window, x, self.group):
+            y = multiply(x, window, weight, bias)
         else:
             convolve = getattr(F, CONV[axes])
             y = convolve(x, weight, bias, window.stride, window.pad, window.dilation, self.group)

@@ -17,8 +17,6 @@ class ReLU(Layer):
     """
 
     settings = "relu_param"
-    fused = False
-    """Set by `freeze` where the layer before has computed this one."""
     rereads = True
 
     def shapes(self, bottoms: Sequence[Shape]) -> list[Shape]:
@@ -26,8 +24,6 @@ class ReLU(Layer):
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         slope = self.p.negative_slope
-        if self.fused:
-            return [bottoms[0]]
         if slope:
             return [F.leaky_relu(bottoms[0], slope)]
         return [F.relu_(bottoms[0]) if self.overwrite else F.relu(bottoms[0])]

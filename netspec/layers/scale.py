@@ -61,6 +61,12 @@ class Scale(AlongAxes):
         axis, shape = self.cover([bottom])
         return prod(shape) == prod(bottom) or (prod(bottom[:axis]) == 1 and prod(shape) > 1)
 
+    def linear(self) -> bool:
+        return len(self.proto.bottom) == 1 and self.p.axis == 1 and self.p.num_axes == 1
+
+    def factor_and_shift(self, params: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        return params[0], params[1] if self.p.bias_term else None
+
     def coord_map(self) -> CoordMap:
         return IDENTITY
 
