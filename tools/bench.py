@@ -8,6 +8,7 @@
     python tools/bench.py layers              # GoogLeNet and ResNet-50, whole and by layer type (bench_layers.py)
     python tools/bench.py solver              # the update of 134 million parameters, every rule (bench_solver.py)
     python tools/bench.py convert             # weight files of VGG16's size, beside cp (bench_convert.py)
+    python tools/bench.py pycaffe             # Caffe's Python interface beside the net that it wraps (bench_pycaffe.py)
     python tools/bench.py gpu                 # FCN-8s and FCN-32s on a GPU (bench_gpu.py)
     python tools/bench.py --quick             # beside eager PyTorch alone; any part: small, minutes become seconds
 
@@ -83,6 +84,13 @@ def convert(given: argparse.Namespace, folder: str) -> Rows:
     return []
 
 
+def pycaffe(given: argparse.Namespace, folder: str) -> Rows:
+    import bench_pycaffe
+
+    size = given.size or (QUICK_SIZE if given.quick else "500x500")
+    return bench_pycaffe.main(folder, size, given.runs or (5 if given.quick else 15), given.threads)
+
+
 def gpu(given: argparse.Namespace, folder: str) -> Rows:
     import bench_gpu
 
@@ -99,9 +107,10 @@ PARTS: dict[str, Callable[[argparse.Namespace, str], Rows]] = {
     "layers": layers,
     "solver": solver,
     "convert": convert,
+    "pycaffe": pycaffe,
     "gpu": gpu,
 }
-ON_FILES = ("nets", "load", "passes", "growth")
+ON_FILES = ("nets", "load", "passes", "growth", "pycaffe")
 """Parts that read the weights from files."""
 
 
