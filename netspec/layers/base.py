@@ -43,6 +43,11 @@ class Context:
     recompute: bool = False
     """Whether backward runs stretches of layers again instead of keeping what lies inside them."""
 
+    def __post_init__(self) -> None:
+        for name in ("folder", "data_root"):
+            if isinstance(place := getattr(self, name), str):
+                object.__setattr__(self, name, Path(place))
+
 
 @dataclass(frozen=True)
 class ParamBlob:

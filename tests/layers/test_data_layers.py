@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import time
+from pathlib import Path
 
 import h5py
 import lmdb
@@ -163,6 +164,10 @@ def test_encoded_records(folder):
 
 def encoded(data: bytes, label: int) -> bytes:
     return schema.new("Datum", data=data, label=label, encoded=True).SerializeToString()
+
+
+def test_a_context_takes_folders_as_strings():
+    assert Context(folder="a", data_root="b") == Context(folder=Path("a"), data_root=Path("b"))  # type: ignore[arg-type]
 
 
 def test_shapes_come_without_moving_on(folder):
