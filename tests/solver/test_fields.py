@@ -61,7 +61,9 @@ NETS = {
     "test_net": ({}, '"net.prototxt"'),
     "test_net_param": ({}, f"{{ {NET + EXTRA} }}"),
 }
-ACCEPTED = {"solver_mode": "CPU", "device_id": 1, "layer_wise_reduce": "false"}
+ACCEPTED = {"solver_mode": "CPU", "device_id": 1, "layer_wise_reduce": "false", "eval_type": '"detection"'}
+OF_DETECTIONS = ("ap_version", "show_per_class_result")
+"""What test_detections.py checks."""
 
 
 def fingerprint(folder: Path, caplog: Any, **fields: Any) -> tuple[Any, ...]:
@@ -89,7 +91,7 @@ def here(tmp_path, monkeypatch, caplog):
 
 
 def test_every_field_is_known():
-    known = {*CHANGES, *NETS, *ACCEPTED}
+    known = {*CHANGES, *NETS, *ACCEPTED, *OF_DETECTIONS}
     assert known == set(schema.SolverParameter.DESCRIPTOR.fields_by_name)
 
 
