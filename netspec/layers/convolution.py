@@ -9,7 +9,7 @@ from math import prod
 
 from netspec import heap
 from netspec.ir.coords import CoordMap
-from netspec.layers import winograd
+from netspec.layers import rounded, winograd
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis
 from netspec.layers.packed import Packed
 from netspec.layers.spatial import declared_window, read_window
@@ -172,7 +172,10 @@ def multiply(x: torch.Tensor, window: Window, weight: torch.Tensor, bias: torch.
     columns = F.unfold(x, window.kernel, window.dilation, window.pad, window.stride)
     columns = columns.transpose(0, 1).reshape(columns.shape[1], -1)
     rows = weight.flatten(1)
-    y = rows @ columns if bias is None else torch.addmm(bias[:, None], rows, columns)
+    if torch.is_autocast_enabled(x.device.type):
+        y = rounded.product(rows, columns.to(torch.get_autocast_dtype(x.device.type)), bias)
+    else:
+        y = rows @ columns if bias is None else torch.addmm(bias[:, None], rows, columns)
     if y.requires_grad:
         y.register_hook(heap.trim)
     return y.reshape(weight.shape[0], x.shape[0], *window.down(x.shape[2:])).transpose(0, 1)
