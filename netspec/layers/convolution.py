@@ -119,11 +119,14 @@ class ConvolutionBase(Layer, abstract=True):
 
     def by_tiles(self, x: torch.Tensor, weight: torch.Tensor, window: Window) -> bool:
         """Whether Winograd's products give this top, and faster."""
-        compiling = torch.compiler.is_compiling()
-        if self.transposed or compiling or not winograd.suits(weight, window, self.group, x.shape):
+        if self.transposed or torch.compiler.is_compiling() or not self.suits_tiles(weight, window, x.shape):
             return False
         single = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled(x.device.type)
-        return single and x.device.type == "cpu" and "winograd" not in self.context.no_pass
+        return single and x.device.type == "cpu"
+
+    def suits_tiles(self, weight: torch.Tensor, window: Window, bottom: Shape) -> bool:
+        """Whether Winograd's products are faster on bottoms of this shape, and not switched off."""
+        return winograd.suits(weight, window, self.group, bottom) and "winograd" not in self.context.no_pass
 
 
 class Convolution(ConvolutionBase):

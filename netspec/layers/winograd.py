@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from math import sqrt
 from typing import Any
@@ -56,7 +56,7 @@ def products(
     bottom, top = x.permute(0, 2, 3, 1), y.permute(0, 2, 3, 1)
     for images, rows in bands(*top.shape[:3]):
         part = top[images, rows]
-        points = at_points(seen(bottom[images], rows.start, part.shape, pad))
+        points = at_points(seen(bottom[images], rows.start, part.shape, pad), values, POINTS)
         made = cells(torch.bmm(points.flatten(0, 1).flatten(1, 3), factors).view(*points.shape[:-1], -1))
         made = made[:, : part.shape[1], : part.shape[2]]
         if bias is not None:
@@ -101,9 +101,9 @@ def weight_gradient(x: torch.Tensor, above: torch.Tensor, pad: Sequence[int]) ->
     total = x.new_zeros(POINTS * POINTS, top.shape[3], bottom.shape[3])
     for images, rows in bands(*top.shape[:3]):
         size = top[images, rows].shape
-        points = at_points(seen(bottom[images], rows.start, size, pad)).flatten(0, 1).flatten(1, 3)
-        slopes = at_output_points(seen(top[images], rows.start, size, (0, 0))).flatten(0, 1).flatten(1, 3)
-        total.baddbmm_(slopes.transpose(1, 2), points)
+        points = at_points(seen(bottom[images], rows.start, size, pad), values, POINTS)
+        slopes = at_points(seen(top[images], rows.start, size, (0, 0)), gradients, SIDE)
+        total.baddbmm_(slopes.flatten(0, 1).flatten(1, 3).transpose(1, 2), points.flatten(0, 1).flatten(1, 3))
     return torch.mm(total.flatten(1).t(), weight_transform(x.dtype)).view(*total.shape[1:], 3, 3)
 
 
@@ -143,27 +143,17 @@ def seen(bottom: torch.Tensor, first: int, part: Sequence[int], pad: Sequence[in
     return out
 
 
-def at_points(seen: torch.Tensor) -> torch.Tensor:
-    """Bᵀ d B of all tiles: 6 x 6 x N x n x k x C."""
+def at_points(seen: torch.Tensor, along: Callable[..., None], lines: int) -> torch.Tensor:
+    """What `along` makes of the first `lines` rows, then columns, of all tiles: 6 x 6 x N x n x k x C.
+
+    With `values` and 6 lines Bᵀ d B of what the tiles see, with `gradients` and 4 lines A g Aᵀ of the gradients above.
+    """
     count, height, width, channels = seen.shape
     down, across = height // SIDE, width // SIDE
     rows = seen.new_empty(POINTS, count, down, width, channels)
-    values(*(seen[:, i : i + SIDE * down - 3 : SIDE] for i in range(POINTS)), out=rows.unbind(0))
+    along(*(seen[:, i : i + SIDE * down - 3 : SIDE] for i in range(lines)), out=rows.unbind(0))
     points = seen.new_empty(POINTS, POINTS, count, down, across, channels)
-    columns = (rows[:, :, :, j : j + SIDE * across - 3 : SIDE] for j in range(POINTS))
-    values(*columns, out=points.unbind(1))
-    return points
-
-
-def at_output_points(above: torch.Tensor) -> torch.Tensor:
-    """A g Aᵀ of all tiles of a gradient N x (4 n + 2) x (4 k + 2) x K, whose last two rows and columns do not count."""
-    count, height, width, channels = above.shape
-    down, across = height // SIDE, width // SIDE
-    rows = above.new_empty(POINTS, count, down, width, channels)
-    gradients(*(above[:, i : i + SIDE * down - 3 : SIDE] for i in range(SIDE)), out=rows.unbind(0))
-    points = above.new_empty(POINTS, POINTS, count, down, across, channels)
-    columns = (rows[:, :, :, j : j + SIDE * across - 3 : SIDE] for j in range(SIDE))
-    gradients(*columns, out=points.unbind(1))
+    along(*(rows[:, :, :, j : j + SIDE * across - 3 : SIDE] for j in range(lines)), out=points.unbind(1))
     return points
 
 
