@@ -17,17 +17,16 @@ fp32 gives the same values up to the order of additions. A frozen net has no par
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from netspec import heap
 from netspec.errors import SpecError
-from netspec.ir.graph import Blob
 from netspec.layers.convolution import LARGE, Convolution
 from netspec.layers.packed import can_pack, pack
 from netspec.layers.relu import ReLU
-from netspec.layers.winograd import suits
 from netspec.net import Net
 from netspec.passes.norm_folding import norm_folding
 from netspec.recording import Recorder, recordable
@@ -44,9 +43,10 @@ def freeze(net: Net, precision: str = "fp32") -> Net:
         raise SpecError(f"precision '{precision}' is unknown (known: {', '.join(DTYPES)})")
     net.requires_grad_(False)
     packing = net.device.type == "cpu" and can_pack()
+    folding = {} if "norm_folding" in net.context.no_pass else norm_folding(net.bound)
     for number, step in enumerate(net.steps):
         if packs(step):
-            freeze_step(net, number, step, DTYPES[precision], packing)
+            freeze_step(net, step, folding.get(number, ()), DTYPES[precision], packing)
         step.widens = precision == "bf16" and step.packed is None and step.blobs is not None
     heap.prepare(heap.FROZEN)
     if net.device.type == "cuda" and recordable(net.bound) and "cuda_graphs" not in net.context.no_pass:
@@ -62,26 +62,26 @@ def packs(step: Step) -> bool:
 
 
 @torch.no_grad()
-def freeze_step(net: Net, number: int, step: Step, dtype: torch.dtype, packing: bool) -> None:
+def freeze_step(net: Net, step: Step, followers: Sequence[int], dtype: torch.dtype, packing: bool) -> None:
     assert isinstance(step.layer, Convolution) and step.blobs is not None
     spent = has_one_reader(step.blobs)
     weight, *bias = (p.detach() for p in step.params())
     if dtype == torch.float32 and weight.nbytes > LARGE and not spent:
         return
-    weight, bias, top = fold(net, number, weight, bias)
+    weight, bias = fold(net, followers, weight, bias)
     bias = [b.to(dtype) for b in bias]
-    fuse_relu(net, step, top)
+    fuse_relu(net, step, net.steps[followers[-1]] if followers else step)
     if not packing:
         step.packed = [weight.to(dtype).contiguous(memory_format=torch.channels_last), *bias]
         return
-    window, group = step.layer.sliding(), step.layer.group
+    window = step.layer.sliding()
     assert window is not None
     bottom = net.blob_shapes[step.spec.bottoms[0]]
-    if dtype == torch.float32 and "winograd" not in net.context.no_pass and suits(weight, window, group, bottom):
+    if dtype == torch.float32 and step.layer.suits_tiles(weight, window, bottom):
         step.packed = [weight, *bias]
     else:
-        step.packed = [pack(weight, dtype, window, group, bottom, spent), *bias]
-    release(net, number, step)
+        step.packed = [pack(weight, dtype, window, step.layer.group, bottom, spent), *bias]
+    release(net, step)
 
 
 def has_one_reader(blobs: LayerBlobs) -> bool:
@@ -98,7 +98,7 @@ def holders(blobs: LayerBlobs) -> tuple[int, int, int]:
     return sys.getrefcount(blob), blob._use_count(), torch._C._storage_Use_Count(storage._cdata)  # type: ignore[attr-defined]
 
 
-def release(net: Net, number: int, step: Step) -> None:
+def release(net: Net, step: Step) -> None:
     """Lets the plain blobs go, unless another layer shares them."""
     assert step.blobs is not None
     for key, mine in list(step.blobs._parameters.items()):
@@ -108,12 +108,9 @@ def release(net: Net, number: int, step: Step) -> None:
 
 
 def fold(
-    net: Net, number: int, weight: torch.Tensor, bias: list[torch.Tensor]
-) -> tuple[torch.Tensor, list[torch.Tensor], Blob]:
-    """The weight and bias that do what BatchNorm and Scale layers do behind a convolution, and the top of the last."""
-    followers, top = norm_folding(net.bound, number)
-    if "norm_folding" in net.context.no_pass or not followers:
-        return weight, bias, net.steps[number].spec.tops[0]
+    net: Net, followers: Sequence[int], weight: torch.Tensor, bias: list[torch.Tensor]
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The weight and bias that do what BatchNorm and Scale layers do behind a convolution."""
     for follower in followers:
         step = net.steps[follower]
         factor, shift = step.layer.factor_and_shift(step.params())
@@ -123,11 +120,12 @@ def fold(
             bias = [bias[0] + shift] if bias else [shift]
         step.folded = True
         net.scales.pop(follower, None)
-    return weight, bias, top
+    return weight, bias
 
 
-def fuse_relu(net: Net, step: Step, top: Blob) -> None:
-    """Marks a plain ReLU that is written in place on the convolution's top."""
+def fuse_relu(net: Net, step: Step, last: Step) -> None:
+    """Marks a plain ReLU that is written in place on the top of the last layer computed with a convolution."""
+    top = last.spec.tops[0]
     for reader in net.steps:
         plain = isinstance(reader.layer, ReLU) and not reader.layer.p.negative_slope
         if plain and reader.spec.bottoms == (top,) and reader.layer.overwrite:

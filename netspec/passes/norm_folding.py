@@ -8,19 +8,31 @@
 
 from __future__ import annotations
 
-from netspec.ir.graph import Blob
+from collections.abc import Mapping, Sequence
+
+from netspec.ir.graph import Blob, LayerSpec
 from netspec.passes.bind import Bound
 
 
-def norm_folding(bound: Bound, number: int) -> tuple[tuple[int, ...], Blob]:
-    """Positions of the layers that can be folded into the convolution at `number`, and the top of the last."""
-    readers, top = bound.graph.readers(), bound.graph.layers[number].tops[0]
-    position = {id(spec): n for n, (spec, _) in enumerate(bound)}
-    found = []
+def norm_folding(bound: Bound) -> dict[int, tuple[int, ...]]:
+    """`{position of a Convolution: positions of the layers that can be folded into it, in turn}`."""
+    readers, place = bound.graph.readers(), {id(spec): n for n, (spec, _) in enumerate(bound)}
+    found = {
+        n: tuple(followers(bound, readers, place, spec.tops[0]))
+        for n, (spec, _) in enumerate(bound)
+        if spec.type == "Convolution" and len(spec.tops) == 1
+    }
+    return {n: behind for n, behind in found.items() if behind}
+
+
+def followers(
+    bound: Bound, readers: Mapping[Blob, Sequence[LayerSpec]], place: Mapping[int, int], top: Blob
+) -> list[int]:
+    found: list[int] = []
     while len(readers[top]) == 1:
         spec = readers[top][0]
-        if spec.bottoms != (top,) or spec.tops[0].name != top.name or not bound.layers[position[id(spec)]].linear():
+        if spec.bottoms != (top,) or spec.tops[0].name != top.name or not bound.layers[place[id(spec)]].linear():
             break
-        found.append(position[id(spec)])
+        found.append(place[id(spec)])
         top = spec.tops[0]
-    return tuple(found), top
+    return found
