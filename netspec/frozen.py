@@ -24,7 +24,8 @@ import torch
 
 from netspec import heap
 from netspec.errors import SpecError
-from netspec.layers.convolution import LARGE, Convolution
+from netspec.layers.convolution import Convolution
+from netspec.layers.large import LARGE
 from netspec.layers.packed import can_pack, pack
 from netspec.layers.relu import ReLU
 from netspec.net import Net

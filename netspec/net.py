@@ -117,6 +117,10 @@ class Net(nn.Module):
         chains = () if "halo_elision" in self.context.no_pass else halo_elision(self.bound)
         self.halos = {chain.layers[0]: Halo(chain, self.context.recompute) for chain in chains}
         self.scales = {} if "scale_fusion" in self.context.no_pass else scale_fusion(self.bound)
+        self.innermost = False
+        """Whether what comes in is laid out with channels innermost; most layers keep to the layout of their bottom."""
+        self.chained: set[int] = set()
+        """Layers of halos that the last pass ran in pieces."""
         self.recorder: Recorder | None = None
         """Set by `freeze` on a GPU."""
 
@@ -181,8 +185,12 @@ class Net(nn.Module):
     def _placed(self, tensor: Tensor) -> Tensor:
         """A tensor on the net's device; to a GPU from memory that can be copied while the processor goes on."""
         if self.device.type == "cuda" and not tensor.is_cuda:
-            return tensor.pin_memory().to(self.device, non_blocking=True)
-        return tensor.to(self.device)
+            return self._laid(tensor.pin_memory().to(self.device, non_blocking=True))
+        return self._laid(tensor.to(self.device))
+
+    def _laid(self, tensor: Tensor) -> Tensor:
+        innermost = self.innermost and tensor.ndim == 4
+        return tensor.contiguous(memory_format=torch.channels_last) if innermost else tensor
 
     def reshaped(self, given: Mapping[str, Shape]) -> dict[Blob, Shape]:
         """All shapes for other shapes of the inputs, checked against the parameters; the net itself stays."""
@@ -209,6 +217,7 @@ class Net(nn.Module):
         self, wanted: Sequence[Blob], inputs: Mapping[str, Tensor], drawn: Mapping[Blob, Tensor] | None = None
     ) -> dict[Blob, Tensor]:
         """The wanted values; every other one is freed after its last reader. `drawn` is what `draw` gave, if it ran."""
+        self.chained.clear()
         values: dict[Blob, Tensor] = {} if drawn is None else dict(drawn)
         course = self.course(tuple(wanted))
         pass_ = Pass(course, inputs, drawn is not None, values)
@@ -263,6 +272,7 @@ class Net(nn.Module):
         if made is None:
             return set()
         values.update(made[0])
+        self.chained.update(members[: made[1]])
         return set(members[: made[1]])
 
     def _with_scale(self, number: int, course: Course) -> bool:
@@ -286,7 +296,7 @@ class Net(nn.Module):
         out = {}
         for top in step.spec.tops:
             if top.name in inputs:
-                out[top] = inputs[top.name]
+                out[top] = self._laid(inputs[top.name])
             elif top in course.read:
                 raise SpecError(f"input '{top}' is missing; the net takes {[b.name for b in self.graph.inputs]}")
         return out
@@ -312,6 +322,15 @@ class Net(nn.Module):
             return [Stretch(steps, again=False)]
         apart = {n for halo in self.halos.values() for n in halo.chain.layers}
         return recomputation(self.bound, steps, apart, {p.layer for p in self.table if not p.blob.learn})
+
+    def read_once(self, entry: Parameter) -> bool:
+        """Whether the last pass read an owner's parameter blob in one place and once."""
+        readers = [p.layer for p in self.table if self.table[p.owner] is entry]
+        return (
+            readers == [entry.layer]
+            and len(self.steps[entry.layer].spec.bottoms) == 1
+            and entry.layer not in self.chained
+        )
 
     def blob(self, name: str) -> Blob:
         """The final value of a name."""

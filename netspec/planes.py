@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from netspec.layers.spatial import layout_of
+from netspec.margins import Cells, bordered, continued, cut
 from netspec.passes.halo_elision import Level, Plan, Span
 from netspec.step import Step
 
@@ -76,14 +77,17 @@ def advance(step: Step, at: Plane, const: Tensor, row: Level, column: Level) -> 
     window = step.layer.sliding()
     if window is not None and row.slide.keeps_place and column.slide.keeps_place:
         x = fit(at, row.plane, column.plane)
-        return ring(step.layer.slide(x, step.params(), window.pad), window.pad, const)
+        y = step.layer.slide(x, step.params(), window.pad)
+        return bordered(y, const, within(y.shape[2:], window.pad))  # zero padding has spoiled the edge
     return advance_rows(step, at, row, column, row.plane)
 
 
 def advance_rows(step: Step, at: Plane, row: Level, column: Level, rows: Span) -> Tensor:
     """Some rows of one layer's plane, from all that they read."""
     x = fit(at, row.slide.needs(rows), column.slide.needs(column.plane))
-    return run_layer(step, x) if step.layer.sliding() is None else step.layer.slide(x, step.params(), (0, 0))
+    if step.layer.sliding() is not None:
+        return step.layer.slide(x, step.params(), (0, 0))
+    return run_layer(step, x if x.shape == at.x.shape or not torch.is_grad_enabled() else x.clone())
 
 
 def run_layer(step: Step, x: Tensor) -> Tensor:
@@ -149,16 +153,11 @@ def run_band(
 
 def fit(at: Plane, rows: Span, columns: Span) -> Tensor:
     """A map on another plane: cut, and continued by its constant."""
-    if (rows, columns) == (at.rows, at.columns):
-        return at.x
     inner = rows.common(at.rows), columns.common(at.columns)
-    cut = at.x[:, :, cells(inner[0], at.rows), cells(inner[1], at.columns)]
+    x = at.x if inner == (at.rows, at.columns) else cut(at.x, (cells(inner[0], at.rows), cells(inner[1], at.columns)))
     if inner == (rows, columns):
-        return cut
-    x, layout = at.x, layout_of(at.x)
-    out = at.around.expand(x.shape[0], x.shape[1], len(rows), len(columns)).clone(memory_format=layout)
-    out[:, :, cells(inner[0], rows), cells(inner[1], columns)] = cut
-    return out
+        return x
+    return continued(x, at.around, (cells(inner[0], rows), cells(inner[1], columns)), (len(rows), len(columns)))
 
 
 def cells(span: Span, origin: Span) -> slice:
@@ -166,11 +165,7 @@ def cells(span: Span, origin: Span) -> slice:
     return slice(span.lo - origin.lo, span.hi - origin.lo)
 
 
-def ring(y: Tensor, width: Sequence[int], const: Tensor) -> Tensor:
-    """Overwrites the edge that zero padding spoiled with the constant it should be."""
-    (top, left), (height, length) = width, y.shape[2:]
-    y[:, :, :top] = const
-    y[:, :, height - top :] = const
-    y[:, :, top : height - top, :left] = const
-    y[:, :, top : height - top, length - left :] = const
-    return y
+def within(size: Sequence[int], width: Sequence[int]) -> Cells:
+    """All but an edge of that width."""
+    rows, columns = (slice(p, n - p) for n, p in zip(size, width, strict=True))
+    return rows, columns

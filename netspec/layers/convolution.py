@@ -7,17 +7,14 @@ from dataclasses import replace
 from functools import cached_property
 from math import prod
 
-from netspec import heap
 from netspec.ir.coords import CoordMap
-from netspec.layers import rounded, winograd
+from netspec.layers import large, winograd
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis
 from netspec.layers.packed import Packed
 from netspec.layers.spatial import declared_window, read_window
 from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
-LARGE = 2**25
-"""Bytes from which a weight on the CPU is multiplied as the matrix it is, not copied into another layout each time."""
 CONV = {1: "conv1d", 2: "conv2d", 3: "conv3d"}
 CONV_TRANSPOSE = {1: "conv_transpose1d", 2: "conv_transpose2d", 3: "conv_transpose3d"}
 
@@ -162,23 +159,15 @@ class Convolution(ConvolutionBase):
 
 
 def as_matrix(weight: torch.Tensor, window: Window, x: torch.Tensor, group: int) -> bool:
-    """Whether a weight is so large, and the places so few, that the windows written out as columns take less memory."""
-    if weight.nbytes <= LARGE or weight.device.type != "cpu" or group > 1 or x.ndim != 4 or len(window.kernel) != 2:
+    """Whether a two-dimensional convolution is better done as the product of its weight with the windows as columns."""
+    if group > 1 or x.ndim != 4 or len(window.kernel) != 2:
         return False
-    if torch.compiler.is_compiling() or not weight.is_contiguous():
-        return False
-    return 4 * x.shape[0] * prod(window.down(x.shape[2:])) <= weight.shape[0]
+    return large.suits(weight, x.shape[0] * prod(window.down(x.shape[2:])))
 
 
 def multiply(x: torch.Tensor, window: Window, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Two-dimensional convolution as weight · columns, one column for each place of each image."""
     columns = F.unfold(x, window.kernel, window.dilation, window.pad, window.stride)
     columns = columns.transpose(0, 1).reshape(columns.shape[1], -1)
-    rows = weight.flatten(1)
-    if torch.is_autocast_enabled(x.device.type):
-        y = rounded.product(rows, columns.to(torch.get_autocast_dtype(x.device.type)), bias)
-    else:
-        y = rows @ columns if bias is None else torch.addmm(bias[:, None], rows, columns)
-    if y.requires_grad:
-        y.register_hook(heap.trim)
+    y = large.product(weight, columns, bias)
     return y.reshape(weight.shape[0], x.shape[0], *window.down(x.shape[2:])).transpose(0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from netspec.layers import large
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis, count
 from netspec.lazytorch import F, torch
 
@@ -39,8 +40,11 @@ class InnerProduct(Layer):
 
     def forward(self, bottoms: list[torch.Tensor], params: list[torch.Tensor]) -> list[torch.Tensor]:
         x = bottoms[0].flatten(canonical_axis(self, self.p.axis, tuple(bottoms[0].shape)))
-        weight = params[0].t() if self.p.transpose else params[0]
-        return [F.linear(x, weight, params[1] if len(params) > 1 else None)]
+        weight, bias = params[0], params[1] if len(params) > 1 else None
+        if not self.p.transpose and large.suits(weight, prod(x.shape[:-1])):
+            y = large.product(weight, x.flatten(0, -2).t(), bias)
+            return [y.t().unflatten(0, x.shape[:-1])]
+        return [F.linear(x, weight.t() if self.p.transpose else weight, bias)]
 
     def macs(self, bottoms: Sequence[Shape], tops: Sequence[Shape]) -> int:
         return prod(bottoms[0]) * self.p.num_output

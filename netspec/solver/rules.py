@@ -18,8 +18,8 @@ while its decay, and its gradient where force_backward makes one, enter the hist
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, ClassVar
@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from netspec.errors import SpecError, suggestion
+from netspec.layers import large
 from netspec.solver.log import say
 
 Tensors = list[Tensor]
@@ -39,8 +40,6 @@ PIECE = 65536
 operation, many enough that calling the operation costs little beside it."""
 LEAST_DAMPED = 1e-7
 """Rates above keep in 1 - rate, a double, more digits than a float has."""
-LARGE = 2**25
-"""Bytes from which a weight is worth moving before the others."""
 SETTLED = 1e30
 """Updates after which an average no longer shows that it began at zero."""
 
@@ -364,28 +363,41 @@ class Update:
         return [p.tensor.grad for p in self.learned if p.tensor.grad is not None]
 
     @contextmanager
-    def early(self, rate: float, iteration: int) -> Iterator[None]:
+    def early(self, rate: float, iteration: int, once: Collection[int] = ()) -> Iterator[None]:
         """Around a backward pass: a large weight moves as soon as its gradient is whole, which is then let go.
 
+        Those at positions of `once`, which the pass has read once, may move part by part and never have a whole one.
         `apply` moves the others. It is the same update where no gradients are added up and none is clipped.
         """
-        large = [i for group in self.groups.values() for i in group if self.learned[i].tensor.nbytes >= LARGE]
-
-        def hook(position: int) -> Any:
-            @torch.no_grad()
-            def move(tensor: Tensor) -> None:
-                self._move([position], rate, iteration, 1.0, keep=False)
-                tensor.grad = None
-                self.moved.add(position)
-
-            return self.learned[position].tensor.register_post_accumulate_grad_hook(move)
-
-        handles = [hook(i) for i in large if self.learned[i].tensor.requires_grad]
-        try:
+        with ExitStack() as stack:
+            for position in (i for group in self.groups.values() for i in group):
+                tensor = self.learned[position].tensor
+                if tensor.requires_grad and tensor.nbytes >= large.LARGE:
+                    stack.callback(self._watch(position, rate, iteration, position in once))
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
+
+    def _watch(self, position: int, rate: float, iteration: int, once: bool) -> Callable[[], None]:
+        """Lets a weight move as its gradient comes; what ends that."""
+        learned = self.learned[position]
+
+        @torch.no_grad()
+        def take(rows: slice | None, grad: Tensor) -> None:
+            self._move([position], [grad], rate, iteration, 1.0, rows=rows)
+            self.moved.add(position)
+
+        def take_whole(tensor: Tensor) -> None:
+            if tensor.grad is not None:
+                take(None, tensor.grad)
+                tensor.grad = None
+
+        handle = learned.tensor.register_post_accumulate_grad_hook(take_whole)
+        learned.tensor.take_rows = take if once else None  # type: ignore[attr-defined]
+
+        def end() -> None:
+            handle.remove()
+            learned.tensor.take_rows = None  # type: ignore[attr-defined]
+
+        return end
 
     @torch.no_grad()
     def apply(self, rate: float, iteration: int, divisor: int, keep: bool = False) -> None:
@@ -393,16 +405,30 @@ class Update:
         scale = self.clip_factor(self.gradients()) / divisor
         for group in self.groups.values():
             if members := [i for i in group if i not in self.moved]:
-                self._move(members, rate, iteration, scale, keep)
+                self._move(members, [self._gradient(i) for i in members], rate, iteration, scale, keep)
         self.moved.clear()
 
-    def _move(self, members: Sequence[int], rate: float, iteration: int, scale: float, keep: bool) -> None:
-        """Moves parameters of one group."""
+    def _gradient(self, position: int) -> Tensor:
+        tensor = self.learned[position].tensor
+        return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+
+    def _move(
+        self,
+        members: Sequence[int],
+        grads: Tensors,
+        rate: float,
+        iteration: int,
+        scale: float,
+        keep: bool = False,
+        rows: slice | None = None,
+    ) -> None:
+        """Moves parameters of one group, or only some rows of each, by the gradients of what moves."""
         first = self.learned[members[0]]
         move = Move(rate * first.lr_mult, self.decay * first.decay_mult, scale, iteration)
         tensors = [self.learned[i].tensor for i in members]
-        grads = [torch.zeros_like(w) if w.grad is None else w.grad for w in tensors]
         history = [[h for i in members if (h := blobs[i]) is not None] for blobs in self.history]
+        if rows is not None:
+            tensors, history = [w[rows] for w in tensors], [[h[rows] for h in blobs] for blobs in history]
         self._apply(tensors, grads, history, move, keep)
         for tensor in tensors if move.rate else ():
             increment_version(tensor)  # fused kernels do not, and whoever keeps what weights made looks at it

@@ -146,6 +146,7 @@ class Solver:
         graph = self.rewrite(source.graph) if self.rewrite else source.graph
         graph = insert_splits(graph) if self.param.debug_info else graph
         net = Net(graph, context).to(self.device)
+        net.innermost = True
         if self.device.type == "cuda":
             channels_innermost(net)
         self.precision.prepare(net)
@@ -294,7 +295,11 @@ class Solver:
         """Around backward: large weights move at once where nobody asks for all gradients together."""
         alone = self.param.iter_size == 1 and self.ranks.world == 1 and self.param.clip_gradients < 0
         asked = self._debug or self.on_gradients or self.param.snapshot_diff
-        return self.update.early(self.lr, self.iter) if self.frugal and alone and not asked else nullcontext()
+        if not (self.frugal and alone) or asked:
+            return nullcontext()
+        owners = [p for i, p in enumerate(self.net.table) if p.owner == i]
+        once = {position for position, p in enumerate(owners) if self.net.read_once(p)}
+        return self.update.early(self.lr, self.iter, once)
 
     def _wanted(self, debug: Debug | None) -> tuple[Blob, ...]:
         """What a pass must give besides outputs and losses."""

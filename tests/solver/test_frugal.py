@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from solver_nets import MOMENTUM, NET, everything, same, solver
 
-from netspec.solver import Solver, rules
+from netspec.layers import large
+from netspec.solver import Solver
 
 
 def run(frugal: bool, **fields) -> Solver:
@@ -16,7 +17,7 @@ def run(frugal: bool, **fields) -> Solver:
 
 @pytest.fixture
 def all_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rules, "LARGE", 0)
+    monkeypatch.setattr(large, "LARGE", 0)
 
 
 @pytest.mark.parametrize("kind", MOMENTUM)

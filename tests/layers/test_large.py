@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from netspec.layers import rounded
+from netspec.layers import large
 from netspec.layers.convolution import multiply
 from netspec.layers.window import Window
 
@@ -13,14 +13,14 @@ from netspec.layers.window import Window
 @pytest.mark.parametrize("with_bias", [True, False])
 @pytest.mark.parametrize("part", [1, 5000, 2**25])
 def test_values_and_gradients(with_bias: bool, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounded, "PART", part)
+    monkeypatch.setattr(large, "PART", part)
     torch.manual_seed(0)
     weight = torch.randn(37, 50, requires_grad=True)
     columns = torch.randn(50, 23, requires_grad=True)
     bias = torch.randn(37, requires_grad=True) if with_bias else None
     above = torch.randn(37, 23).bfloat16()
     inputs = [t for t in (weight, columns, bias) if t is not None]
-    got = rounded.product(weight, columns.bfloat16(), bias)
+    got = large.product(weight, columns.bfloat16(), bias)
     want = weight.bfloat16() @ columns.bfloat16() + (0 if bias is None else bias.bfloat16()[:, None])
     assert got.dtype == torch.bfloat16
     torch.testing.assert_close(got, want, rtol=2e-2, atol=5e-2)
