@@ -12,6 +12,7 @@ from torch import Tensor
 from netspec.ir.graph import Blob
 from netspec.layers.base import Shape
 from netspec.layers.spatial import layout_of
+from netspec.margins import cut
 from netspec.passes.halo_elision import Chain, Level, Plan, plan, top_sizes
 from netspec.planes import planes, run_layer
 from netspec.step import Step
@@ -72,8 +73,7 @@ class Halo:
         key = (sizes, tuple(wanted), x.dtype, torch.is_autocast_enabled(x.device.type), versions(steps))
         if key in self.kept and not torch.is_grad_enabled():
             return self.kept[key]
-        consts = constants(steps, x)
-        made = consts, template(steps, consts[0], sizes[0], wanted)
+        made = template(steps, x, found, wanted)
         recording = x.is_cuda and torch.cuda.is_current_stream_capturing()
         if not (torch.is_grad_enabled() or recording or None in key[-1]):
             if any(other[-1] != key[-1] for other in self.kept):
@@ -99,30 +99,25 @@ def versions(steps: Sequence[Step]) -> tuple[Any, ...]:
     )
 
 
-def constants(steps: Sequence[Step], x: Tensor) -> list[Tensor]:
-    """What each layer makes of an endless plane of its bottom's constant, 1 x C x 1 x 1; the picture's is 0."""
-    c = x.new_zeros(1, x.shape[1], 1, 1)
-    out = []
-    for step in steps:
-        window = step.layer.sliding()
-        params = step.params()
-        if window is None:
-            c = step.forward([c.clone()])[0]
-        else:
-            c = step.layer.slide(c.expand(-1, -1, *window.extent()), params, (0, 0))
-        out.append(c)
-    return out
+def template(steps: Sequence[Step], x: Tensor, found: Plan, wanted: Sequence[int]) -> Surroundings:
+    """The chain on a plane without a picture, no larger than its frame: all layers' constants, and the wanted tops.
 
-
-def template(steps: Sequence[Step], first: Tensor, size: tuple[int, int], wanted: Sequence[int]) -> dict[int, Tensor]:
-    """The chain behind its first layer on a plane without a picture."""
-    x = first.expand(-1, -1, *size)
-    made = {0: x} if 0 in wanted else {}
+    The first layer makes one constant of zeros; each later one's, 1 x C x 1 x 1, is what it has in a clear cell.
+    """
+    window = steps[0].layer.sliding()
+    assert window is not None
+    zeros = x.new_zeros(1, x.shape[1], *window.extent())
+    consts = [steps[0].layer.slide(zeros, steps[0].params(), (0, 0))]
+    size = found.rows[0].template, found.columns[0].template
+    y = consts[0].expand(-1, -1, *size).contiguous(memory_format=layout_of(x))
+    made = {0: y} if 0 in wanted else {}
     for i, step in enumerate(steps[1:], 1):
-        x = run_layer(step, x.clone() if step.layer.overwrite and (i == 1 or i - 1 in wanted) else x)
+        y = run_layer(step, y.clone() if step.layer.overwrite and i - 1 in wanted else y)
+        row, column = found.rows[i].clear.lo, found.columns[i].clear.lo
+        consts.append(cut(y, (slice(row, row + 1), slice(column, column + 1))).clone())
         if i in wanted:
-            made[i] = x
-    return made
+            made[i] = y
+    return consts, made
 
 
 def whole(frame: Tensor, plane: Tensor, row: Level, column: Level) -> Tensor:

@@ -14,6 +14,7 @@ from netspec.errors import SpecError
 
 if TYPE_CHECKING:
     from netspec.net import Net
+    from netspec.segmentation.together import Batch
     from netspec.solver.parallel import Ranks
     from netspec.solver.scoring import Scorer
 
@@ -109,24 +110,26 @@ def run_batches(model: Net, scorer: Scorer, ranks: Ranks, batches: int, save: Pa
     from rich.console import Console
     from rich.progress import track
 
+    from netspec.segmentation import together
+    from netspec.segmentation.infer import WINDOW, room
     from netspec.segmentation.palette import to_palette_png
 
     console = Console(stderr=True)
+    most = room(model)
+    mine = [number for number in ranks.share(batches) if number is not None]
     with torch.inference_mode():
+        made = together.run(model, scorer.blobs, mine, WINDOW * most, most)
         shown = console.is_terminal and ranks.writes
-        mine = list(ranks.share(batches))
-        for number in track(mine, "scoring", console=console, disable=not shown, transient=True):
-            if number is None:
-                continue
-            values = model.run(scorer.blobs, {})
+        for batch, values in track(
+            made, "scoring", total=len(mine), console=console, disable=not shown, transient=True
+        ):
             scorer.see(values)
             if save:
                 best = values[scorer.pairs[0].score].argmax(1).cpu().numpy()
-                for name, label in zip(item_names(model, number, len(best)), best, strict=True):
+                for name, label in zip(item_names(batch, len(best)), best, strict=True):
                     to_palette_png(label, save / f"{name}.png")
 
 
-def item_names(model: Net, number: int, size: int) -> list[str]:
-    """The id of the item just run, which the published data layers know, as a file's name; else the items' numbers."""
-    ids = [i for _, layer in model.data_layers() if (i := getattr(layer.source(), "id", None))]
-    return [ids[0].replace("/", "_")] if ids else [f"{number * size + i:06d}" for i in range(size)]
+def item_names(batch: Batch, size: int) -> list[str]:
+    """The id of the item, which the published data layers know, as a file's name; else the items' numbers."""
+    return [batch.id.replace("/", "_")] if batch.id else [f"{batch.number * size + i:06d}" for i in range(size)]

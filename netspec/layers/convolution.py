@@ -8,7 +8,7 @@ from functools import cached_property
 from math import prod
 
 from netspec.ir.coords import CoordMap
-from netspec.layers import large, winograd
+from netspec.layers import bands, large, winograd
 from netspec.layers.base import Layer, ParamBlob, Shape, canonical_axis
 from netspec.layers.packed import Packed
 from netspec.layers.spatial import declared_window, read_window
@@ -107,6 +107,8 @@ class ConvolutionBase(Layer, abstract=True):
             y = convolve(x, weight, bias, window.stride, window.pad, 0, self.group, window.dilation)
         elif as_matrix(weight, window, x, self.group):
             y = multiply(x, window, weight, bias)
+        elif bands.suits(x, weight, window, self.group):
+            y = bands.convolve(x, weight, bias, window)
         else:
             convolve = getattr(F, CONV[axes])
             y = convolve(x, weight, bias, window.stride, window.pad, window.dilation, self.group)
@@ -167,7 +169,8 @@ def as_matrix(weight: torch.Tensor, window: Window, x: torch.Tensor, group: int)
 
 def multiply(x: torch.Tensor, window: Window, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """Two-dimensional convolution as weight · columns, one column for each place of each image."""
-    columns = F.unfold(x, window.kernel, window.dilation, window.pad, window.stride)
-    columns = columns.transpose(0, 1).reshape(columns.shape[1], -1)
+    pointwise = (window.kernel, window.stride, window.pad) == ((1, 1), (1, 1), (0, 0))
+    cells = x if pointwise else F.unfold(x, window.kernel, window.dilation, window.pad, window.stride)
+    columns = cells.transpose(0, 1).reshape(cells.shape[1], -1)
     y = large.product(weight, columns, bias)
     return y.reshape(weight.shape[0], x.shape[0], *window.down(x.shape[2:])).transpose(0, 1)

@@ -37,7 +37,7 @@ class Dropout(Layer):
         x, stay = bottoms[0], 1 - self.p.dropout_ratio
         if not self.drops:
             return [x.view_as(x) if self.p.scale_train else x * stay]
-        y = F.dropout(x, self.p.dropout_ratio, True, self.overwrite)
+        y = dropped(x, self.p.dropout_ratio, self.overwrite)
         return [y if self.p.scale_train else y * stay]
 
     def coord_map(self) -> CoordMap:
@@ -45,3 +45,11 @@ class Dropout(Layer):
 
     def pixelwise(self) -> bool:
         return not self.drops
+
+
+def dropped(x: torch.Tensor, ratio: float, overwrite: bool) -> torch.Tensor:
+    """x / (1 − ratio), or 0 with probability `ratio`. On the CPU torch's own draws its numbers one by one."""
+    if x.device.type != "cpu":
+        return F.dropout(x, ratio, True, overwrite)
+    kept = (torch.rand_like(x, dtype=torch.float32) >= ratio).to(x.dtype).mul_(1 / (1 - ratio))
+    return x.mul_(kept) if overwrite else x * kept

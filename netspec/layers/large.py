@@ -16,7 +16,7 @@ from netspec.lazytorch import torch
 
 LARGE = 2**25
 """Bytes above which a weight is large."""
-PART = 2**25
+PART = 2**24
 """Bytes of the weight that are worked on at once where it is done in parts."""
 Taker = Callable[[slice, Any], None]
 """Called with the gradient of some rows of a weight when nobody reads those rows any more."""
@@ -48,6 +48,19 @@ def parts(length: int, nbytes: int) -> Iterator[slice]:
     return (slice(at, min(length, at + step)) for at in range(0, length, step))
 
 
+def as_rows(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The weight as a matrix in this number type; one that learns has one rounded copy, always in the same memory."""
+    rows = weight.detach().flatten(1)
+    if rows.dtype == dtype:
+        return rows
+    kept: torch.Tensor | None = getattr(weight, "rounded", None)
+    if kept is None or kept.dtype != dtype:
+        kept = torch.empty_like(rows, dtype=dtype)
+        if weight.requires_grad:
+            weight.rounded = kept  # type: ignore[attr-defined]
+    return kept.copy_(rows)
+
+
 @cache
 def differentiable() -> Any:
     """The product with its gradients."""
@@ -56,14 +69,8 @@ def differentiable() -> Any:
         @staticmethod
         def forward(ctx: Any, weight: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
             ctx.save_for_backward(weight, columns)
-            y = columns.new_empty(len(weight), columns.shape[1])
-            for part in whole_or_parts(weight, columns):
-                rows = weight[part].flatten(1).to(columns.dtype)
-                if bias is None:
-                    torch.mm(rows, columns, out=y[part])
-                else:
-                    torch.addmm(bias[part, None].to(columns.dtype), rows, columns, out=y[part])
-            return y
+            ctx.rows = rows = as_rows(weight, columns.dtype)
+            return rows @ columns if bias is None else torch.addmm(bias[:, None].to(rows.dtype), rows, columns)
 
         @staticmethod
         @torch.autograd.function.once_differentiable
@@ -71,18 +78,11 @@ def differentiable() -> Any:
             weight, columns = ctx.saved_tensors
             above = grads[0].to(columns.dtype).contiguous()
             first, second, third = ctx.needs_input_grad
-            below = columns_gradient(weight.flatten(1), columns, above) if second else None
+            below = ctx.rows.t() @ above if second else None
             shift = above.sum(1, dtype=weight.dtype) if third else None
             return weight_gradient(weight, columns, above) if first else None, below, shift
 
     return Product.apply
-
-
-def whole_or_parts(weight: torch.Tensor, columns: torch.Tensor) -> Iterator[slice]:
-    """Rows of the weight that are multiplied together: some, where they are rounded for it, else all."""
-    if weight.dtype == columns.dtype:
-        return iter([slice(0, len(weight))])
-    return parts(len(weight), weight.nbytes)
 
 
 def weight_gradient(weight: torch.Tensor, columns: torch.Tensor, above: torch.Tensor) -> torch.Tensor | None:
@@ -94,20 +94,6 @@ def weight_gradient(weight: torch.Tensor, columns: torch.Tensor, above: torch.Te
         return None
     heap.trim()
     made = torch.empty_like(weight)
-    for part in whole_or_parts(weight, columns):
-        rows = made[part].flatten(1)
-        if weight.dtype == columns.dtype:
-            torch.mm(above[part], columns.t(), out=rows)
-        else:
-            rows.copy_(torch.mm(above[part], columns.t()))
-    return made
-
-
-def columns_gradient(weight: torch.Tensor, columns: torch.Tensor, above: torch.Tensor) -> torch.Tensor:
-    """weightᵀ · above, for the weight as a matrix."""
-    if weight.dtype == columns.dtype:
-        return torch.mm(weight.t(), above)
-    made = torch.empty_like(columns)
-    for part in parts(len(columns), weight.nbytes):
-        torch.mm(weight[:, part].to(columns.dtype).t(), above, out=made[part])
+    for part in parts(len(weight), weight.nbytes):
+        made[part] = torch.mm(above[part], columns.t()).view(-1, *weight.shape[1:])
     return made

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from math import prod
+from typing import Any
 
 from netspec import schema
 from netspec.errors import LayerError
@@ -14,6 +16,8 @@ from netspec.layers.window import Window
 from netspec.lazytorch import F, torch
 
 FLT_MAX = 3.4028234663852886e38
+LARGE = 2**22
+"""Bytes of a pooled map's indices above which they are not kept."""
 
 
 def pooled_size(size: Sequence[int], window: Window, floor: bool = False) -> Shape:
@@ -44,7 +48,8 @@ def max_pool(x: torch.Tensor, window: Window, out: Shape, mask: bool = False) ->
     if _as_torch(window, size, out):
         ceil = out != _floor_size(size, window)
         if not mask:
-            return [F.max_pool2d(x, window.kernel, window.stride, window.pad, 1, ceil)]
+            settings = window.kernel, window.stride, window.pad, (1, 1), ceil
+            return [_unindexed()(x, settings) if _large(x, out) else F.max_pool2d(x, *settings)]
         y, index = F.max_pool2d(x, window.kernel, window.stride, window.pad, 1, ceil, return_indices=True)
         return [y, _as_float(index, x)]
     padded = _pad(x, window, out, max(-FLT_MAX, torch.finfo(x.dtype).min))
@@ -55,6 +60,33 @@ def max_pool(x: torch.Tensor, window: Window, out: Shape, mask: bool = False) ->
     column = index % padded.shape[3] - window.pad[1]
     inside = (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
     return [y, _as_float(torch.where(inside, row * size[1] + column, -1), x)]
+
+
+def _large(x: torch.Tensor, out: Shape) -> bool:
+    """Whether backward had better find the winners again, which is quick where channels lie innermost."""
+    innermost = x.is_contiguous(memory_format=torch.channels_last)
+    return innermost and x.requires_grad and torch.is_grad_enabled() and 8 * prod((*x.shape[:2], *out)) > LARGE
+
+
+@cache
+def _unindexed() -> Any:
+    """max_pool2d that keeps no indices for backward: they take eight bytes a cell, four times a bfloat16."""
+
+    class MaxPool(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: torch.Tensor, settings: tuple[Any, ...]) -> torch.Tensor:
+            ctx.save_for_backward(x)
+            ctx.settings = settings
+            return F.max_pool2d(x, *settings)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+            (x,) = ctx.saved_tensors
+            _, index = F.max_pool2d(x, *ctx.settings, return_indices=True)
+            return torch.ops.aten.max_pool2d_with_indices_backward(grads[0], x, *ctx.settings, index), None
+
+    return MaxPool.apply
 
 
 def average_pool(x: torch.Tensor, window: Window, out: Shape) -> torch.Tensor:

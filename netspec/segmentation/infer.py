@@ -129,9 +129,14 @@ def infer(
         image = rgb(path)
         return image, prepare(run, image, mean or run.mean)
 
-    most = TOGETHER.get(run.net.device.type, TOGETHER["cpu"])
+    most = room(run.net)
     work = Work(pixels, load, lambda data: results(run, data), finish)
     return flow(paths, work, WINDOW * most, most if run.batches else 1)
+
+
+def room(net: Net) -> int:
+    """Most pixels that go through a net together."""
+    return TOGETHER.get(net.device.type, TOGETHER["cpu"])
 
 
 def pixels(path: Path) -> int:

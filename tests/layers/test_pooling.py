@@ -122,3 +122,18 @@ def test_spp_shapes_and_gradients():
     assert top_shapes("SPP", "spp_param { pyramid_height: 3 }", [(2, 3, 9, 7)]) == [(2, 63)]
     assert top_shapes("SPP", "spp_param { pyramid_height: 1 }", [(2, 3, 9, 7)]) == [(2, 3, 1, 1)]
     check_gradients("SPP", "spp_param { pyramid_height: 2 pool: AVE }", [(1, 2, 5, 3)])
+
+
+@pytest.mark.parametrize("settings", ["kernel_size: 2 stride: 2", "kernel_size: 3 stride: 2 pad: 1"])
+def test_a_large_maximum_finds_its_winners_again(settings: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also among equal ones, of which the first wins."""
+    torch.manual_seed(0)
+    x = torch.randint(0, 3, (2, 5, 9, 8)).float().contiguous(memory_format=torch.channels_last).requires_grad_()
+    pooling = layer("Pooling", f"pooling_param {{ {settings} }}", [tuple(x.shape)])
+    (plain,) = pooling.forward([x], [])
+    above = torch.randn_like(plain)
+    want = torch.autograd.grad(plain, x, above)[0]
+    monkeypatch.setattr("netspec.layers.pooling.LARGE", 0)
+    (y,) = pooling.forward([x], [])
+    assert "MaxPool2D" not in type(y.grad_fn).__name__ and torch.equal(y, plain)
+    assert torch.equal(torch.autograd.grad(y, x, above)[0], want)

@@ -38,3 +38,45 @@ def test_gradients_that_are_needed_together_stay(fields, all_large: None) -> Non
 
 def test_small_weights_wait_for_the_others() -> None:
     assert all(p.tensor.grad is not None for p in run(True).update.learned if p.lr_mult)
+
+
+SHARED = NET.replace(
+    'layer { name: "relu"',
+    '''
+layer { name: "wide" type: "InnerProduct" bottom: "sum" top: "wide" inner_product_param { num_output: 64 } }
+layer { name: "wider" type: "InnerProduct" bottom: "wide" top: "wider" param { name: "w" } param { lr_mult: 0 }
+  inner_product_param { num_output: 64 weight_filler { type: "xavier" } } }
+layer { name: "again" type: "InnerProduct" bottom: "wider" top: "again" param { name: "w" } param { lr_mult: 0 }
+  inner_product_param { num_output: 64 } }
+layer { name: "length" type: "Reduction" bottom: "again" top: "length" loss_weight: 1e-3
+  reduction_param { operation: SUMSQ } }
+layer { name: "relu"''',
+)
+
+
+def parted(s: Solver, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many parts of each parameter blob moved on their own in one iteration."""
+    counts: dict[str, int] = {}
+    move = s.update._move
+
+    def counting(members, *given, rows=None, **more) -> None:
+        if rows is not None:
+            name = s.update.learned[members[0]].name
+            counts[name] = counts.get(name, 0) + 1
+        move(members, *given, rows=rows, **more)
+
+    monkeypatch.setattr(s.update, "_move", counting)
+    s.step(1)
+    return counts
+
+
+def test_what_is_read_once_moves_in_parts_and_what_is_shared_as_a_whole(
+    all_large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(large, "PART", 1000)
+    plain = solver(SHARED, frugal=False)
+    plain.step(1)
+    frugal = solver(SHARED, frugal=True)
+    counts = parted(frugal, monkeypatch)
+    assert counts["wide.0"] > 1 and "wider.0" not in counts
+    same(everything(frugal), everything(plain))
