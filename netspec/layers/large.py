@@ -54,7 +54,7 @@ def as_rows(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     if rows.dtype == dtype:
         return rows
     kept: torch.Tensor | None = getattr(weight, "rounded", None)
-    if kept is None or kept.dtype != dtype:
+    if kept is None or (kept.dtype, kept.shape) != (dtype, rows.shape):
         kept = torch.empty_like(rows, dtype=dtype)
         if weight.requires_grad:
             weight.rounded = kept  # type: ignore[attr-defined]

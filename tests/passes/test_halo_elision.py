@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netspec import planes
 from netspec.ir.lower import lower
-from netspec.layers import Context
+from netspec.layers import Context, large
 from netspec.net import Net
 from netspec.spec import text
 
@@ -77,13 +77,21 @@ def assert_same(plain: Net, quick: Net, x: torch.Tensor, blobs: list[str]) -> No
     stages=st.integers(1, 3),
     batch=st.integers(1, 2),
     kind=st.sampled_from(["MAX", "AVE"]),
+    innermost=st.booleans(),
+    matrices=st.booleans(),
 )
-def test_values_and_gradients(height: int, width: int, pad: int, stages: int, batch: int, kind: str) -> None:
+def test_values_and_gradients(
+    height: int, width: int, pad: int, stages: int, batch: int, kind: str, innermost: bool, matrices: bool
+) -> None:
     torch.manual_seed(1)
     end = f"p{stages - 1}"
     plain, quick = nets(vgg_like(pad, stages, kind), end, shape=(batch, 3, height, width))
+    quick.innermost = innermost
     x = torch.randn(batch, 3, height, width, dtype=torch.float64)
-    assert_same(plain, quick, x, [f"p{i}" for i in range(stages)])
+    with pytest.MonkeyPatch.context() as patch:
+        if matrices:
+            patch.setattr(large, "suits", lambda weight, places: True)
+        assert_same(plain, quick, x, [f"p{i}" for i in range(stages)])
     assert used(quick) > 0
 
 
