@@ -69,13 +69,14 @@ def differentiable() -> Any:
         @staticmethod
         def forward(ctx: Any, weight: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
             ctx.save_for_backward(weight, columns)
+            ctx.weight = weight  # recomputation saves another tensor of the same values, which has no Taker
             ctx.rows = rows = as_rows(weight, columns.dtype)
             return rows @ columns if bias is None else torch.addmm(bias[:, None].to(rows.dtype), rows, columns)
 
         @staticmethod
         @torch.autograd.function.once_differentiable
         def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-            weight, columns = ctx.saved_tensors
+            weight, (_, columns) = ctx.weight, ctx.saved_tensors
             above = grads[0].to(columns.dtype).contiguous()
             first, second, third = ctx.needs_input_grad
             below = ctx.rows.t() @ above if second else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from solver_nets import MOMENTUM, NET, everything, same, solver
 
-from netspec.layers import large
+from netspec.layers import Context, large
 from netspec.solver import Solver
 
 
@@ -70,13 +70,15 @@ def parted(s: Solver, monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.parametrize("recompute", [False, True])
 def test_what_is_read_once_moves_in_parts_and_what_is_shared_as_a_whole(
-    all_large: None, monkeypatch: pytest.MonkeyPatch
+    recompute: bool, all_large: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(large, "PART", 1000)
-    plain = solver(SHARED, frugal=False)
+    context = Context(recompute=recompute)
+    plain = solver(SHARED, frugal=False, context=context)
     plain.step(1)
-    frugal = solver(SHARED, frugal=True)
+    frugal = solver(SHARED, frugal=True, context=context)
     counts = parted(frugal, monkeypatch)
     assert counts["wide.0"] > 1 and "wider.0" not in counts
     same(everything(frugal), everything(plain))
