@@ -47,6 +47,13 @@ def outside(x: Tensor, inner: Cells) -> Iterator[Tensor]:
     yield x[:, :, rows, columns.stop :]
 
 
+def surround(x: Tensor, inner: Cells, value: Tensor | float) -> Tensor:
+    """The map itself, overwritten outside of `inner`."""
+    for part in outside(x, inner):
+        part[...] = value
+    return x
+
+
 def total(x: Tensor, inner: Cells) -> Tensor:
     """The sum over images and over the cells outside of `inner`, 1 x C x 1 x 1."""
     sums = [part.sum((0, 2, 3), keepdim=True) for part in outside(x, inner)]
@@ -65,9 +72,7 @@ class Cut(torch.autograd.Function):
         above = grads[0]
         below = torch.empty(ctx.shape, dtype=above.dtype, device=above.device, memory_format=ctx.layout)
         of(below, ctx.inner).copy_(above)
-        for part in outside(below, ctx.inner):
-            part.zero_()
-        return below, None
+        return surround(below, ctx.inner, 0.0), None
 
 
 class Continued(torch.autograd.Function):
@@ -76,9 +81,7 @@ class Continued(torch.autograd.Function):
         ctx.inner, layout = inner, layout_of(x)
         out = torch.empty((*x.shape[:2], *size), dtype=x.dtype, device=x.device, memory_format=layout)
         of(out, inner).copy_(x)
-        for part in outside(out, inner):
-            part.copy_(around.expand_as(part))
-        return out
+        return surround(out, inner, around)
 
     @staticmethod
     @once_differentiable
@@ -92,16 +95,11 @@ class Bordered(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, around: Tensor, inner: Cells) -> Tensor:
         ctx.inner = inner
         ctx.mark_dirty(x)
-        for part in outside(x, inner):
-            part.copy_(around.expand_as(part))
-        return x
+        return surround(x, inner, around)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         above, (first, second, *_) = grads[0], ctx.needs_input_grad
-        below = above.clone() if first else None
-        if below is not None:
-            for part in outside(below, ctx.inner):
-                part.zero_()
+        below = surround(above.clone(), ctx.inner, 0.0) if first else None
         return below, total(above, ctx.inner) if second else None, None

@@ -108,6 +108,8 @@ class Net(nn.Module):
         self.graph = self.bound.graph
         self.blob_shapes = infer_shapes(self.bound, shapes)
         self.table = parameters(self.bound, self.blob_shapes)
+        self.owners = [entry for position, entry in enumerate(self.table) if entry.owner == position]
+        """Every parameter blob once."""
         self.losses = loss_weights(self.bound)
         self.needs = needs_backward(self.bound, self.table, self.losses)
         self.steps = self._make_steps()

@@ -36,15 +36,25 @@ def tensor(job: Job, name: str) -> Any:
 
 
 def netspec_forward(job: Job) -> Run:
-    import torch
-
     import netspec
 
-    folder = Path(job.folder)
-    context = netspec.Context(no_pass=frozenset(job.options.get("no_pass", ())))
-    shapes = {"data": job.shape}
-    net = netspec.load(bench_fcn8s.DEPLOY, folder / "fcn8s.caffemodel", context=context, shapes=shapes)
+    net = netspec_net(job)
     netspec.freeze(net, job.precision)
+    return netspec_pass(job, net)
+
+
+def netspec_net(job: Job) -> Any:
+    """The net as netspec.load gives it."""
+    import netspec
+
+    context = netspec.Context(no_pass=frozenset(job.options.get("no_pass", ())))
+    weights = Path(job.folder) / "fcn8s.caffemodel"
+    return netspec.load(bench_fcn8s.DEPLOY, weights, context=context, shapes={"data": job.shape})
+
+
+def netspec_pass(job: Job, net: Any) -> Run:
+    import torch
+
     data = tensor(job, "images")
 
     def run() -> Any:

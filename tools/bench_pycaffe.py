@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import bench_fcn8s
-from bench_contenders import array, tensor
+from bench_contenders import Run, array, netspec_net, netspec_pass
 from bench_turns import Job, compare, ratio
 
-Run = Callable[[], Any]
 GOAL = 1.03
 
 
 def module(job: Job) -> Run:
     """netspec.load, as it comes."""
-    import torch
-
-    import netspec
-
-    net = netspec.load(bench_fcn8s.DEPLOY, Path(job.folder) / "fcn8s.caffemodel", shapes={"data": job.shape})
-    data = tensor(job, "images")
-
-    def run() -> Any:
-        with torch.inference_mode():
-            return net(data=data)["score"]
-
-    return run
+    return netspec_pass(job, netspec_net(job))
 
 
 def script(job: Job) -> Run:

@@ -42,12 +42,6 @@ def product(weight: torch.Tensor, columns: torch.Tensor, bias: torch.Tensor | No
         return differentiable()(weight, columns, bias)
 
 
-def parts(length: int, nbytes: int) -> Iterator[slice]:
-    """An axis of this length cut so that each part of a weight of `nbytes` has about PART."""
-    step = max(1, length * PART // nbytes)
-    return (slice(at, min(length, at + step)) for at in range(0, length, step))
-
-
 def as_rows(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The weight as a matrix in this number type; one that learns has one rounded copy, always in the same memory."""
     rows = weight.detach().flatten(1)
@@ -89,12 +83,17 @@ def differentiable() -> Any:
 def weight_gradient(weight: torch.Tensor, columns: torch.Tensor, above: torch.Tensor) -> torch.Tensor | None:
     """above · columnsᵀ in the weight's shape and number type; None when the weight's Taker has it."""
     take: Taker | None = getattr(weight, "take_rows", None)
-    if take is not None:
-        for part in parts(len(weight), weight.nbytes):
-            take(part, torch.mm(above[part], columns.t()).to(weight.dtype).view(-1, *weight.shape[1:]))
-        return None
-    heap.trim()
-    made = torch.empty_like(weight)
-    for part in parts(len(weight), weight.nbytes):
-        made[part] = torch.mm(above[part], columns.t()).view(-1, *weight.shape[1:])
+    made = None
+    if take is None:
+        heap.trim()
+        made = torch.empty_like(weight)
+        take = made.__setitem__
+    for part in parts(weight):
+        take(part, torch.mm(above[part], columns.t()).to(weight.dtype).view(-1, *weight.shape[1:]))
     return made
+
+
+def parts(weight: torch.Tensor) -> Iterator[slice]:
+    """Rows of a weight, as many at a time as about PART bytes have."""
+    step = max(1, len(weight) * PART // weight.nbytes)
+    return (slice(at, min(len(weight), at + step)) for at in range(0, len(weight), step))

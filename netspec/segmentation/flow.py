@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -25,6 +25,7 @@ LONGEST = 256
 
 Job = TypeVar("Job")
 Done = TypeVar("Done")
+One = TypeVar("One")
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def flow(jobs: Iterable[Job], work: Work[Job, Done], window: int, most: int) -> 
     pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="netspec-flow")
     leaving: deque[Future[Done | SpecError]] = deque()
     try:
-        for items in windows(ahead(pool, jobs, work, window), window):
+        for items in windows(ahead(pool, jobs, work, window), area, window):
             run_window(items, work.run, most)
             leaving.extend(pool.submit(finished, item, work) for item in items)
             while leaving and (leaving[0].done() or len(leaving) > len(items)):
@@ -84,9 +85,9 @@ def ahead(pool: ThreadPoolExecutor, jobs: Iterable[Job], work: Work[Job, Done], 
         yield pending.popleft()[0].result()
 
 
-def windows(items: Iterable[Item[Job]], budget: int) -> Iterator[list[Item[Job]]]:
-    """Rule 2."""
-    window: list[Item[Job]] = []
+def windows(items: Iterable[One], area: Callable[[One], int], budget: int) -> Iterator[list[One]]:
+    """Items in order, as many together as begin within the budget, at most LONGEST."""
+    window: list[One] = []
     held = 0
     for item in items:
         window.append(item)
@@ -96,6 +97,18 @@ def windows(items: Iterable[Item[Job]], budget: int) -> Iterator[list[Item[Job]]
             window, held = [], 0
     if window:
         yield window
+
+
+def alike(
+    items: Iterable[One], shape: Callable[[One], Hashable], area: Callable[[One], int], most: int
+) -> Iterator[list[One]]:
+    """Items of one shape together, up to `most` pixels at once and at least one item."""
+    groups: dict[Hashable, list[One]] = {}
+    for item in items:
+        groups.setdefault(shape(item), []).append(item)
+    for group in groups.values():
+        size = max(1, most // max(1, area(group[0])))
+        yield from (group[at : at + size] for at in range(0, len(group), size))
 
 
 def area(item: Item[Any]) -> int:
@@ -121,14 +134,9 @@ def finished(item: Item[Job], work: Work[Job, Done]) -> Done | SpecError:
 
 def run_window(window: Sequence[Item[Any]], run: Callable[[np.ndarray], Sequence[Any]], most: int) -> None:
     """Gives every item of a window its result."""
-    groups: dict[tuple[int, ...], list[Item[Any]]] = {}
-    for item in window:
-        if item.data is not None:
-            groups.setdefault(item.data.shape, []).append(item)
-    for group in groups.values():
-        size = max(1, most // area(group[0]))
-        for start in range(0, len(group), size):
-            run_batch(group[start : start + size], run)
+    read = [item for item in window if item.data is not None]
+    for batch in alike(read, lambda item: item.data.shape, area, most):  # type: ignore[union-attr]
+        run_batch(batch, run)
 
 
 def run_batch(batch: Sequence[Item[Any]], run: Callable[[np.ndarray], Sequence[Any]]) -> None:

@@ -6,7 +6,7 @@ net as one, up to `most` pixels at once. Values come apart again, batch by batch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +15,8 @@ from torch import Tensor
 from netspec.errors import SpecError
 from netspec.ir.graph import Blob
 from netspec.net import Net
+from netspec.segmentation.flow import alike, windows
 
-LONGEST = 256
-"""Most batches in a window, however small they are."""
 Values = dict[Blob, Tensor]
 
 
@@ -34,6 +33,11 @@ class Batch:
         return tuple(value.shape for value in self.drawn.values())
 
     @property
+    def kind(self) -> Hashable:
+        """The same for batches that can be one: equal shapes, all with a first axis; else the batch's own number."""
+        return self.shapes if self.shapes and all(self.shapes) else self.number
+
+    @property
     def pixels(self) -> int:
         return max((shape[0] * shape[2:].numel() for shape in self.shapes if len(shape) == 4), default=0)
 
@@ -42,38 +46,17 @@ def run(
     net: Net, wanted: Sequence[Blob], numbers: Iterable[int], window: int, most: int
 ) -> Iterator[tuple[Batch, Values]]:
     """The wanted values of a batch for each number, in the order in which they are ready."""
-    for batches in windows(net, numbers, window):
-        for group in groups(batches, most if separate(net, wanted) else 0):
+    most = most if separate(net, wanted) else 0
+    drawn = (draw(net, number) for number in numbers)
+    for batches in windows(drawn, lambda batch: batch.pixels, window):
+        for group in alike(batches, lambda batch: batch.kind, lambda batch: batch.pixels, most):
             yield from zip(group, run_group(net, wanted, group), strict=True)
-
-
-def windows(net: Net, numbers: Iterable[int], budget: int) -> Iterator[list[Batch]]:
-    """Batches in the order in which they are drawn, as many together as begin within the budget of pixels."""
-    batches: list[Batch] = []
-    for number in numbers:
-        batches.append(draw(net, number))
-        if sum(b.pixels for b in batches) >= budget or len(batches) >= LONGEST:
-            yield batches
-            batches = []
-    if batches:
-        yield batches
 
 
 def draw(net: Net, number: int) -> Batch:
     drawn = net.draw()
     ids = [i for _, layer in net.data_layers() if (i := getattr(layer.source(), "id", None))]
     return Batch(number, drawn, ids[0] if ids else None)
-
-
-def groups(batches: Sequence[Batch], most: int) -> Iterator[list[Batch]]:
-    """Batches of the same shapes, each group of at most so many pixels or of one batch."""
-    alike: dict[tuple[torch.Size, ...], list[Batch]] = {}
-    for batch in batches:
-        alike.setdefault(batch.shapes, []).append(batch)
-    for same in alike.values():
-        known = same[0].shapes and all(same[0].shapes)
-        size = max(1, most // max(1, same[0].pixels)) if known else 1
-        yield from (same[at : at + size] for at in range(0, len(same), size))
 
 
 def separate(net: Net, wanted: Sequence[Blob]) -> bool:

@@ -18,7 +18,7 @@ while its decay, and its gradient where force_backward makes one, enter the hist
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -363,17 +363,17 @@ class Update:
         return [p.tensor.grad for p in self.learned if p.tensor.grad is not None]
 
     @contextmanager
-    def early(self, rate: float, iteration: int, once: Collection[int] = ()) -> Iterator[None]:
+    def early(self, rate: float, iteration: int, once: Callable[[int], bool]) -> Iterator[None]:
         """Around a backward pass: a large weight moves as soon as its gradient is whole, which is then let go.
 
-        Those at positions of `once`, which the pass has read once, may move part by part and never have a whole one.
+        Those at a position that the pass has read `once` may move part by part and never have a whole one.
         `apply` moves the others. It is the same update where no gradients are added up and none is clipped.
         """
         with ExitStack() as stack:
             for position in (i for group in self.groups.values() for i in group):
                 tensor = self.learned[position].tensor
                 if tensor.requires_grad and tensor.nbytes >= large.LARGE:
-                    stack.callback(self._watch(position, rate, iteration, position in once))
+                    stack.callback(self._watch(position, rate, iteration, once(position)))
             yield
 
     def _watch(self, position: int, rate: float, iteration: int, once: bool) -> Callable[[], None]:

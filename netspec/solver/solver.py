@@ -173,8 +173,7 @@ class Solver:
                 p.lr_mult,
                 p.decay_mult,
             )
-            for i, p in enumerate(self.net.table)
-            if p.owner == i
+            for p in self.net.owners
         ]
 
     def _end(self) -> str:
@@ -297,9 +296,7 @@ class Solver:
         asked = self._debug or self.on_gradients or self.param.snapshot_diff
         if not (self.frugal and alone) or asked:
             return nullcontext()
-        owners = [p for i, p in enumerate(self.net.table) if p.owner == i]
-        once = {position for position, p in enumerate(owners) if self.net.read_once(p)}
-        return self.update.early(self.lr, self.iter, once)
+        return self.update.early(self.lr, self.iter, lambda i: self.net.read_once(self.net.owners[i]))
 
     def _wanted(self, debug: Debug | None) -> tuple[Blob, ...]:
         """What a pass must give besides outputs and losses."""

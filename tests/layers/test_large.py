@@ -12,7 +12,7 @@ from netspec.layers.window import Window
 DTYPES = [torch.float32, torch.bfloat16]
 
 
-def made(dtype: torch.dtype, with_bias: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+def made(with_bias: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     torch.manual_seed(0)
     bias = torch.randn(37, requires_grad=True) if with_bias else None
     return torch.randn(37, 50, requires_grad=True), torch.randn(50, 23, requires_grad=True), bias
@@ -35,7 +35,7 @@ def close(got: torch.Tensor, want: torch.Tensor, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("part", [1, 5000, 2**24])
 def test_values_and_gradients(dtype: torch.dtype, with_bias: bool, part: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large, "PART", part)
-    weight, columns, bias = made(dtype, with_bias)
+    weight, columns, bias = made(with_bias)
     got = product(dtype, weight, columns, bias)
     want = weight.to(dtype) @ columns.to(dtype) + (0 if bias is None else bias.to(dtype)[:, None])
     assert got.dtype == dtype
@@ -53,7 +53,7 @@ def test_who_takes_rows_gets_the_gradient_once_and_after_all_else(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(large, "PART", 2000)
-    weight, columns, bias = made(dtype)
+    weight, columns, bias = made()
     above = torch.randn(37, 23).to(dtype)
     want = torch.autograd.grad(product(dtype, weight, columns, bias), [weight, columns], above)
     got = torch.zeros_like(weight)
@@ -75,7 +75,7 @@ def test_who_takes_rows_gets_the_gradient_once_and_after_all_else(
 
 
 def test_a_weight_that_moved_is_rounded_anew() -> None:
-    weight, columns, bias = made(torch.bfloat16)
+    weight, columns, bias = made()
     before = product(torch.bfloat16, weight, columns, bias)
     with torch.no_grad():
         weight.mul_(2)
